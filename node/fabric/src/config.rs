@@ -1,0 +1,38 @@
+//! How a bridge is set up, with the defaults and their reasons.
+
+use std::time::Duration;
+
+/// The settings of a [`Bridge`](crate::Bridge).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How long an entry lives after the last frame of its station.
+    ///
+    /// 10 s to 1 000 000 s, default 300 s (IEEE 802.1Q-2022 8.8.3). The bridge itself takes any
+    /// value. A frame within a second of the one before does not prolong the entry, which keeps the
+    /// entry's memory unwritten on the fast path.
+    pub ageing_time: Duration,
+    /// The most entries in the filtering database. Default 8192: a mid-size campus switch; about
+    /// half a megabyte. When it is full, the port that holds most makes room.
+    pub capacity: usize,
+    /// The most entries of one access port. Default 1024: room for a guest that is itself a bridge
+    /// or a container host, while eight ports gone wild are needed to fill the database.
+    pub per_port_capacity: usize,
+    /// Floods every frame to every other port and learns nothing, like a repeater. Default off.
+    /// Reserved addresses pass too, so protocols between bridges can be run through it.
+    pub hub: bool,
+    /// Keys the hash of the filtering database, so that no guest can choose addresses that collide.
+    /// It must be random and secret: the default, 0, suits tests alone.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ageing_time: Duration::from_secs(300),
+            capacity: 8192,
+            per_port_capacity: 1024,
+            hub: false,
+            seed: 0,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The switch of a node: learns where stations are, and says for each frame where it goes.
+//!
+//! Pure: no socket, no clock, no randomness of its own. The frame's octets stay with the caller,
+//! who shows the header and gets a [`Verdict`]. Names and rules follow IEEE 802.1Q-2022 clause 8;
+//! where the bridge departs from it, the item says so.
+//!
+//! | I want to know… | Open |
+//! |---|---|
+//! | what happens to an unknown destination | [`bridge`] |
+//! | when an address is forgotten, or which one makes room | `fdb` |
+//! | the defaults, and why | [`config`] |
+//! | why a frame was dropped | [`drop_reason`] |
+//! | what a port is here | [`port`] |
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod bridge;
+pub mod config;
+pub mod drop_reason;
+mod fdb;
+pub mod port;
+
+pub use bridge::{Bridge, Snapshot, SnapshotEntry, Verdict};
+pub use config::Config;
+pub use drop_reason::{DropCounters, DropReason};
+pub use fdb::Counters;
+pub use port::{PortId, PortKind};
