@@ -1,0 +1,376 @@
+//! Every cable of a node: those that it was told to keep, which it dials for ever, and those that
+//! peers opened. One link for each peer at a time.
+//!
+//! ```text
+//!   dialled here:   Connecting ⇄ Retrying        (back-off of `redial`)
+//!                       ↓   ↑
+//!                       Up ─┘        Standby while the peer's own cable serves
+//!   opened by peer: Up → AwaitingPeer → Up …
+//! ```
+
+mod dial;
+mod entry;
+mod serve;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use control::status::CableStatus;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::address::Target;
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::failure::CloseCode;
+use crate::hello::Introduction;
+use crate::identity::{Identity, PublicKey};
+use crate::link::Link;
+use crate::store::{self, StoreError};
+use crate::trust::Trust;
+
+use entry::{Entry, State};
+
+/// Cables that an operator may configure. A mesh of more is wired through transit nodes.
+const DIALLED: usize = 256;
+
+/// Cables opened by peers that are remembered after they went down. Full: the oldest is forgotten.
+const REMEMBERED: usize = 256;
+
+/// Events that may wait for the data plane. Full: the cable that has one waits.
+const EVENTS: usize = 64;
+
+/// A cable of this node, shown as `c1`. Never used twice in one run of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CableId(u32);
+
+impl fmt::Display for CableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+/// What the data plane must know.
+#[derive(Debug)]
+pub enum CableEvent {
+    /// Frames can flow.
+    Up {
+        /// Which cable.
+        cable: CableId,
+        /// Its link.
+        link: Rc<Link>,
+    },
+    /// They cannot any more.
+    Down {
+        /// Which cable.
+        cable: CableId,
+    },
+}
+
+/// What cables need to know of their node.
+#[derive(Debug)]
+pub struct CablesConfig {
+    /// Where to await cables; none to only dial.
+    pub listen: Option<SocketAddr>,
+    /// Where the list of cables is kept (`cables.json`).
+    pub state: PathBuf,
+    /// What this node says of itself.
+    pub introduction: Introduction,
+    /// Seed of the back-off's jitter.
+    pub seed: u64,
+}
+
+/// Why an operator's command about a cable failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CableError {
+    /// The host name has no address now.
+    #[error("{0} cannot be resolved: {1}")]
+    Unresolved(Target, std::io::Error),
+    /// More cables than a node keeps.
+    #[error("this node already keeps {DIALLED} cables")]
+    TooMany,
+    /// No such cable.
+    #[error("there is no cable {0:?} here")]
+    Unknown(String),
+    /// The list could not be saved.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why cables could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The endpoint failed.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The list of cables could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The cables of one node. Clones share them; all live on one thread.
+#[derive(Debug, Clone)]
+pub struct Cables {
+    shared: Rc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    endpoint: Endpoint,
+    trust: Trust,
+    own: PublicKey,
+    introduction: Introduction,
+    list: PathBuf,
+    seed: u64,
+    next_id: Cell<u32>,
+    /// A target is dialled by one entry, a peer remembered by one.
+    entries: RefCell<BTreeMap<CableId, Rc<Entry>>>,
+    /// The cable that serves each peer now.
+    serving: RefCell<BTreeMap<PublicKey, Rc<Entry>>>,
+    events: mpsc::Sender<CableEvent>,
+}
+
+/// A kept cable on disk.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    address: String,
+}
+
+impl Cables {
+    /// Opens the endpoint and starts every kept cable. Must be called within a `LocalSet`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        config: CablesConfig,
+        identity: &Identity,
+        trust: Trust,
+    ) -> Result<(Self, mpsc::Receiver<CableEvent>), StartError> {
+        let list = config.state.join("cables.json");
+        let kept: Vec<Kept> = store::load(&list)?.unwrap_or_default();
+        let endpoint = Endpoint::new(identity, trust.clone(), config.listen)?;
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let shared = Rc::new(Shared {
+            endpoint,
+            trust,
+            own: identity.public(),
+            introduction: config.introduction,
+            list,
+            seed: config.seed,
+            next_id: Cell::new(1),
+            entries: RefCell::default(),
+            serving: RefCell::default(),
+            events,
+        });
+        for kept in kept {
+            match kept.address.parse() {
+                Ok(target) => drop(shared.keep(target)),
+                Err(err) => tracing::warn!(%err, "a kept cable is not dialled"),
+            }
+        }
+        tokio::task::spawn_local(serve::accept_all(shared.clone()));
+        Ok((Self { shared }, receiver))
+    }
+
+    /// Where cables are awaited.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.shared.endpoint.local_addr()
+    }
+
+    /// What an operator should know.
+    pub fn warnings(&self) -> Vec<String> {
+        self.shared
+            .endpoint
+            .warning()
+            .map(str::to_owned)
+            .into_iter()
+            .collect()
+    }
+
+    /// Keeps a cable to a target from now on. The name must resolve now; afterwards it is resolved
+    /// again for each attempt. False when that cable is there already.
+    ///
+    /// # Errors
+    /// [`CableError`]; nothing has changed then.
+    pub async fn connect(&self, target: Target) -> Result<(CableId, bool), CableError> {
+        let shared = &self.shared;
+        if let Some(entry) = shared.find(|entry| entry.target() == Some(&target)) {
+            entry.wake.notify_one();
+            return Ok((entry.id, false));
+        }
+        if let Err(err) = target.resolve().await {
+            return Err(CableError::Unresolved(target, err));
+        }
+        let dialled = shared
+            .entries
+            .borrow()
+            .values()
+            .filter(|e| e.target().is_some())
+            .count();
+        if dialled >= DIALLED {
+            return Err(CableError::TooMany);
+        }
+        let mut kept = shared.kept();
+        kept.push(Kept {
+            address: target.to_string(),
+        });
+        store::save(&shared.list, &kept)?;
+        Ok((shared.keep(target), true))
+    }
+
+    /// Pulls a cable out and forgets it: by id, address, peer name or peer key.
+    ///
+    /// # Errors
+    /// [`CableError`].
+    pub fn disconnect(&self, which: &str) -> Result<CableId, CableError> {
+        let shared = &self.shared;
+        let target: Option<Target> = which.parse().ok();
+        let entry = shared
+            .find(|e| e.id.to_string() == which)
+            .or_else(|| shared.find(|e| e.target().is_some() && e.target() == target.as_ref()))
+            .or_else(|| shared.find(|e| e.is_with(which, &shared.trust)))
+            .ok_or_else(|| CableError::Unknown(which.to_owned()))?;
+        shared.forget(&entry)?;
+        entry.close(CloseCode::Disconnected);
+        Ok(entry.id)
+    }
+
+    /// The trust list has changed: cut the cables of those who are out, and try again at once
+    /// with those who may be in.
+    pub fn handle_trust_change(&self) {
+        let entries: Vec<_> = self.shared.entries.borrow().values().cloned().collect();
+        for entry in entries {
+            match entry.peer_key() {
+                Some(key) if !self.shared.trust.contains(key) => entry.close(CloseCode::Untrusted),
+                _ => entry.wake.notify_one(),
+            }
+        }
+    }
+
+    /// Remembers at which bridge port a cable is plugged, for the status view.
+    pub fn set_port(&self, cable: CableId, port: Option<u32>) {
+        if let Some(entry) = self.shared.entries.borrow().get(&cable) {
+            entry.port.set(port);
+        }
+    }
+
+    /// Every cable, by id.
+    pub fn statuses(&self) -> Vec<CableStatus> {
+        let shared = &self.shared;
+        shared
+            .entries
+            .borrow()
+            .values()
+            .map(|e| e.status(&shared.trust, shared.own))
+            .collect()
+    }
+
+    /// Closes every cable and tells the peers why.
+    pub async fn shut_down(&self) {
+        self.shared.endpoint.close(CloseCode::ShuttingDown).await;
+    }
+}
+
+/// What may happen to a connection whose keys are proved.
+enum Admission {
+    /// It serves the peer now, in the place of this older cable.
+    Serves { replaced: Option<Rc<Entry>> },
+    /// It must go, with this code.
+    Closed(CloseCode),
+}
+
+impl Shared {
+    fn new_id(&self) -> CableId {
+        let id = self.next_id.get();
+        self.next_id.set(id + 1);
+        CableId(id)
+    }
+
+    fn find(&self, matches: impl Fn(&Entry) -> bool) -> Option<Rc<Entry>> {
+        self.entries
+            .borrow()
+            .values()
+            .find(|entry| matches(entry))
+            .cloned()
+    }
+
+    fn kept(&self) -> Vec<Kept> {
+        let entries = self.entries.borrow();
+        let targets = entries.values().filter_map(|entry| entry.target());
+        targets
+            .map(|target| Kept {
+                address: target.to_string(),
+            })
+            .collect()
+    }
+
+    /// Starts to dial a target for ever.
+    fn keep(self: &Rc<Self>, target: Target) -> CableId {
+        let id = self.new_id();
+        let entry = Rc::new(Entry::dialled(id, target));
+        self.entries.borrow_mut().insert(id, entry.clone());
+        let task = tokio::task::spawn_local(dial::keep_up(self.clone(), entry.clone()));
+        entry.set_task(task.abort_handle());
+        id
+    }
+
+    /// Takes a cable off the lists, on disk first.
+    fn forget(&self, entry: &Entry) -> Result<(), StoreError> {
+        if let Some(target) = entry.target() {
+            let mut kept = self.kept();
+            kept.retain(|kept| kept.address != target.to_string());
+            store::save(&self.list, &kept)?;
+        }
+        self.entries.borrow_mut().remove(&entry.id);
+        Ok(())
+    }
+
+    /// Decides between a new connection and the one that serves the same peer already.
+    ///
+    /// Both ends must come to the same answer: of two connections that different ends opened, the
+    /// one opened by the node with the lower key stays. Of two opened by the same end the newer one
+    /// stays, because an end opens a second only when it has lost the first.
+    fn admit(&self, key: PublicKey, opened_here: bool) -> Admission {
+        if key == self.own {
+            return Admission::Closed(CloseCode::OwnKey);
+        }
+        let Some(current) = self.serving.borrow().get(&key).cloned() else {
+            return Admission::Serves { replaced: None };
+        };
+        let current_opened_here = current.target().is_some();
+        let new_stays = match (current_opened_here, opened_here) {
+            (false, false) => true,
+            // Two kept cables lead to the same node: one is enough.
+            (true, true) => false,
+            (false, true) => self.own < key,
+            (true, false) => key < self.own,
+        };
+        if new_stays {
+            Admission::Serves {
+                replaced: Some(current),
+            }
+        } else {
+            Admission::Closed(CloseCode::Duplicate)
+        }
+    }
+
+    /// Forgets the oldest of the peers' cables that are down when there are too many.
+    fn bound_remembered(&self) {
+        let mut entries = self.entries.borrow_mut();
+        let down = |entry: &Entry| entry.target().is_none() && entry.state() == State::AwaitingPeer;
+        let remembered: Vec<_> = entries
+            .values()
+            .filter(|entry| down(entry))
+            .map(|entry| entry.id)
+            .collect();
+        for id in remembered
+            .iter()
+            .take(remembered.len().saturating_sub(REMEMBERED))
+        {
+            entries.remove(id);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! One cable's record: what it is doing and why.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use control::status::{CableState, CableStatus};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::CableId;
+use crate::address::Target;
+use crate::congestion;
+use crate::failure::{CloseCode, Failure};
+use crate::identity::PublicKey;
+use crate::link::Link;
+use crate::trust::Trust;
+
+/// What a cable is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// A handshake is under way.
+    Connecting,
+    /// Frames flow since then.
+    Up(Instant),
+    /// The next attempt is due then.
+    Retrying(Instant),
+    /// The peer must dial again.
+    AwaitingPeer,
+    /// Another cable serves the same peer.
+    Standby,
+}
+
+/// One cable.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: CableId,
+    target: Option<Target>,
+    state: Cell<State>,
+    failure: RefCell<Option<Failure>>,
+    /// Key and own name of the peer that last came up.
+    peer: RefCell<Option<(PublicKey, String)>>,
+    remote: Cell<Option<SocketAddr>>,
+    link: RefCell<Option<Rc<Link>>>,
+    /// Why this end closed the link, for the task that notices that it is closed.
+    closed: Cell<Option<CloseCode>>,
+    pub(super) port: Cell<Option<u32>>,
+    times_up: Cell<u64>,
+    task: RefCell<Option<AbortHandle>>,
+    /// Told when an attempt has a fair chance again.
+    pub(super) wake: Notify,
+}
+
+/// The one place where this package reads the clock.
+pub(super) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl Entry {
+    /// A cable that this node dials.
+    pub(super) fn dialled(id: CableId, target: Target) -> Self {
+        Self::new(id, Some(target), State::Connecting)
+    }
+
+    /// A cable that a peer opened.
+    pub(super) fn opened_by_peer(id: CableId) -> Self {
+        Self::new(id, None, State::AwaitingPeer)
+    }
+
+    fn new(id: CableId, target: Option<Target>, state: State) -> Self {
+        Self {
+            id,
+            target,
+            state: Cell::new(state),
+            failure: RefCell::default(),
+            peer: RefCell::default(),
+            remote: Cell::default(),
+            link: RefCell::default(),
+            closed: Cell::default(),
+            port: Cell::default(),
+            times_up: Cell::default(),
+            task: RefCell::default(),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(super) fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.get()
+    }
+
+    pub(super) fn peer_key(&self) -> Option<PublicKey> {
+        self.peer.borrow().as_ref().map(|(key, _)| *key)
+    }
+
+    /// Whether the peer goes by that name or key.
+    pub(super) fn is_with(&self, which: &str, trust: &Trust) -> bool {
+        self.peer.borrow().as_ref().is_some_and(|(key, name)| {
+            which == name
+                || which == key.to_string()
+                || trust.name_of(*key).is_some_and(|given| given == which)
+        })
+    }
+
+    pub(super) fn set_task(&self, task: AbortHandle) {
+        *self.task.borrow_mut() = Some(task);
+    }
+
+    pub(super) fn set_connecting(&self) {
+        self.state.set(State::Connecting);
+    }
+
+    pub(super) fn set_standby(&self) {
+        self.state.set(State::Standby);
+        *self.failure.borrow_mut() = Some(Failure::Local(CloseCode::Duplicate));
+    }
+
+    pub(super) fn set_retrying(&self, failure: Failure, wait: Duration) {
+        self.state.set(State::Retrying(now() + wait));
+        *self.failure.borrow_mut() = Some(failure);
+    }
+
+    pub(super) fn set_awaiting_peer(&self, failure: Failure) {
+        self.state.set(State::AwaitingPeer);
+        *self.failure.borrow_mut() = Some(failure);
+    }
+
+    pub(super) fn set_up(&self, link: Rc<Link>) {
+        self.state.set(State::Up(now()));
+        *self.failure.borrow_mut() = None;
+        *self.peer.borrow_mut() = Some((link.peer().key, link.peer().name.clone()));
+        self.remote.set(Some(link.connection().remote_address()));
+        self.times_up.set(self.times_up.get() + 1);
+        self.closed.set(None);
+        *self.link.borrow_mut() = Some(link);
+    }
+
+    /// Whom the target leads to, though another cable serves that peer.
+    pub(super) fn remember_peer(&self, key: PublicKey, name: &str) {
+        *self.peer.borrow_mut() = Some((key, name.to_owned()));
+    }
+
+    /// Whether this very link is the one in use.
+    pub(super) fn has(&self, link: &Rc<Link>) -> bool {
+        self.link
+            .borrow()
+            .as_ref()
+            .is_some_and(|current| Rc::ptr_eq(current, link))
+    }
+
+    /// The link has ended; gives the code with which this end closed it, if it did.
+    pub(super) fn take_down(&self) -> Option<CloseCode> {
+        self.link.borrow_mut().take();
+        self.port.set(None);
+        self.closed.take()
+    }
+
+    /// Closes the link, if there is one, and remembers why. A cable that is pulled out also stops
+    /// dialling.
+    pub(super) fn close(&self, code: CloseCode) {
+        if let Some(link) = &*self.link.borrow() {
+            self.closed.set(Some(code));
+            link.connection().close(code.to_varint(), b"");
+        } else if code == CloseCode::Disconnected
+            && let Some(task) = &*self.task.borrow()
+        {
+            task.abort();
+        }
+    }
+
+    pub(super) fn status(&self, trust: &Trust, own: PublicKey) -> CableStatus {
+        let failure = self.failure.borrow();
+        let link = self.link.borrow();
+        let connection = link.as_ref().map(|link| link.connection());
+        let state = self.state.get();
+        // The path may have changed since the cable came up.
+        let remote = connection
+            .map(|c| c.remote_address())
+            .or_else(|| self.remote.get());
+        let remote_text = remote.map(|remote| canonical(remote).to_string());
+        let peer = self.peer.borrow();
+        CableStatus {
+            id: self.id.to_string(),
+            state: match state {
+                State::Connecting => CableState::Connecting,
+                State::Up(_) => CableState::Up,
+                State::Retrying(_) => CableState::Retrying,
+                State::AwaitingPeer => CableState::AwaitingPeer,
+                State::Standby => CableState::Standby,
+            },
+            reason: failure.as_ref().map(Failure::reason),
+            fix: failure.as_ref().and_then(|failure| failure.fix(own)),
+            retry_in_seconds: match state {
+                State::Retrying(due) => Some(due.saturating_duration_since(now()).as_secs_f64()),
+                _ => None,
+            },
+            dialled_here: self.target.is_some(),
+            address: match &self.target {
+                Some(target) => target.to_string(),
+                None => remote_text.clone().unwrap_or_default(),
+            },
+            remote: remote_text,
+            peer: peer
+                .as_ref()
+                .map(|(key, name)| trust.name_of(*key).unwrap_or_else(|| name.clone())),
+            key: peer.as_ref().map(|(key, _)| key.to_string()),
+            up_seconds: match state {
+                State::Up(since) => Some(now().saturating_duration_since(since).as_secs_f64()),
+                _ => None,
+            },
+            rtt_ms: connection.map(|c| c.rtt().as_secs_f64() * 1e3),
+            loss: link.as_ref().map(|link| link.loss()),
+            path_mtu: connection.map(|c| c.stats().path.current_mtu),
+            profile: connection
+                .map(|c| congestion::profile_of(c.congestion_state().window()).to_owned()),
+            port: self.port.get(),
+            times_up: self.times_up.get(),
+        }
+    }
+}
+
+/// An address as people write it: IPv4 without its IPv6 wrapping.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

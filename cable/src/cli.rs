@@ -1,0 +1,86 @@
+//! The flags and commands of `vdecable`, exactly as typed.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+/// Plugs cables between nodes, and shows what a node knows.
+#[derive(Debug, Parser)]
+#[command(name = "vdecable", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// The node to talk to, by name
+    #[arg(long, value_name = "NAME", default_value = "default", global = true)]
+    pub(crate) node: String,
+
+    /// The node to talk to, by its control socket
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) control: Option<PathBuf>,
+
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print this node's key, for `trust` on another host
+    Id,
+    /// Let the holder of a key in; do so on both ends of a cable
+    Trust {
+        /// The line that `vdecable id` prints on the other host
+        key: String,
+        /// What to call that host here
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Let the holder of a key in no more, and cut its cables
+    Untrust {
+        /// The key, or the name given with `trust`
+        key: String,
+    },
+    /// Plug in a cable to another node; it is kept, and dialled again for ever
+    Connect {
+        /// HOST, HOST:PORT or [IPV6]:PORT; the port is 7667 unless given
+        #[arg(value_name = "HOST[:PORT]")]
+        address: String,
+        /// How long to wait for it to come up; the node goes on trying afterwards
+        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+        wait: Duration,
+    },
+    /// Pull a cable out and forget it
+    Disconnect {
+        /// Id (c1), address, name or key of the peer
+        cable: String,
+    },
+    /// Show the node, its cables, and the keys that were refused
+    Status,
+    /// Show every port with its counters
+    Ports,
+    /// Show every MAC address known and where it is
+    Macs,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let wrong = || "seconds are a number from 0 to 3600".to_owned();
+    let seconds: f64 = text.parse().map_err(|_| wrong())?;
+    if (0.0..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,144 @@
+//! What each command of `vdecable` asks and shows.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use control::path::Surroundings;
+use control::status::{CableState, CableStatus};
+use control::transport::Client;
+use control::{Answer, Failure, Request, message, render};
+
+use crate::cli::{Cli, Command};
+
+/// How often a cable is looked at while it comes up.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs one command.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let path = control_path(&cli)?;
+    let mut client = Client::connect(&path)?;
+    let request = match cli.command {
+        Command::Connect { address, wait } => return connect(&mut client, address, wait, cli.json),
+        Command::Id => Request::Id,
+        Command::Trust { key, name } => Request::Trust { key, name },
+        Command::Untrust { key } => Request::Untrust { key },
+        Command::Disconnect { cable } => Request::Disconnect { cable },
+        Command::Status => Request::Status,
+        Command::Ports => Request::Ports,
+        Command::Macs => Request::Macs,
+    };
+    let answer = client.ask(&request)?;
+    if cli.json {
+        show(&json(&answer));
+        return Ok(ExitCode::SUCCESS);
+    }
+    show(&match answer {
+        Answer::Id { key, .. } => key,
+        Answer::Status(status) => render::status(&status),
+        Answer::Ports { ports } => render::ports(&ports),
+        Answer::Macs { macs } => render::macs(&macs),
+        Answer::Done { message } => message,
+        Answer::Cable { cable, .. } => cable,
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn control_path(cli: &Cli) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &cli.control {
+        return Ok(path.clone());
+    }
+    let surroundings = Surroundings::of_this_process(rustix::process::geteuid().is_root());
+    surroundings
+        .control(&cli.node)
+        .context("XDG_RUNTIME_DIR is not set; name the node's control socket with --control PATH")
+}
+
+/// Plugs a cable in and watches it come up, saying what it waits for.
+fn connect(
+    client: &mut Client,
+    address: String,
+    wait: Duration,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let Answer::Cable { cable: id, created } = client.ask(&Request::Connect { address })? else {
+        anyhow::bail!("the node answered something else; use the vdecable that came with it");
+    };
+    let deadline = now() + wait;
+    let mut told = None;
+    loop {
+        let cable = look_at(client, &id)?;
+        let settled = matches!(cable.state, CableState::Up | CableState::Standby);
+        if settled || now() >= deadline {
+            if as_json {
+                show(&json(&cable));
+            } else {
+                show(&render::cables(std::slice::from_ref(&cable)));
+                if !settled {
+                    show("the node keeps trying; vdecable status shows how it goes\n");
+                }
+            }
+            return Ok(if settled {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            });
+        }
+        if !as_json && told.is_none() {
+            let verb = if created {
+                "plugging in"
+            } else {
+                "there already:"
+            };
+            eprintln!("{verb} cable {id} to {} …", cable.address);
+            told = Some(None);
+        }
+        if !as_json && cable.reason.is_some() && told != Some(cable.reason.clone()) {
+            eprintln!("  {}", cable.reason.as_deref().unwrap_or_default());
+            if let Some(fix) = &cable.fix {
+                eprintln!("  → {fix}");
+            }
+            told = Some(cable.reason);
+        }
+        pause();
+    }
+}
+
+fn look_at(client: &mut Client, id: &str) -> anyhow::Result<CableStatus> {
+    let Answer::Status(status) = client.ask(&Request::Status)? else {
+        anyhow::bail!("the node answered something else; use the vdecable that came with it");
+    };
+    let cable = status.cables.into_iter().find(|cable| cable.id == id);
+    cable.with_context(|| format!("cable {id} was pulled out meanwhile"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command waits in real time")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the node tells nothing by itself in this version"
+)]
+fn pause() {
+    std::thread::sleep(LOOK);
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string_pretty(value).expect("views are plain data with string keys")
+}
+
+/// Prints a failure in the form in which the node would say it.
+pub(crate) fn show_json_failure(failure: &Failure) {
+    show(&message::encode_answer(Err(failure.clone())));
+}
+
+/// Prints; a reader that has closed the pipe has seen enough.
+fn show(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let newline = if text.ends_with('\n') { "" } else { "\n" };
+    let _ = write!(out, "{text}{newline}");
+}

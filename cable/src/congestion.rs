@@ -1,0 +1,180 @@
+//! How fast a cable may send.
+//!
+//! The frames inside are congestion controlled by their own stations, so on a short private path a
+//! second controller only adds delay: there the window is open (RFC 9484 section 10 allows it for
+//! tunnels of this kind). Everywhere else Cubic (RFC 9438) decides. Which of the two it is shows
+//! after the first round trips.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
+use quinn_proto::RttEstimator;
+
+/// A path is short when its round trip never takes longer than this: a LAN, not a city.
+const SHORT_PATH: Duration = Duration::from_millis(1);
+
+/// An open window. quinn does not pace above 2^32, and its 1 ms timer would cost more than
+/// a whole round trip here.
+const OPEN_WINDOW: u64 = 1 << 40;
+
+/// Packets that Cubic may send before the first acknowledgement: 64, since frames come in bursts
+/// and the handshake has proved the path.
+const INITIAL_PACKETS: u64 = 64;
+
+/// Whether an address is one that a LAN uses: loopback, private (RFC 1918), link-local or unique
+/// local (RFC 4193).
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+/// Makes a controller for one cable.
+#[derive(Debug)]
+pub struct AutoConfig {
+    /// Whether the window may open at all: the peer's address [`is_private`].
+    pub may_open: bool,
+}
+
+impl ControllerFactory for AutoConfig {
+    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let mut config = CubicConfig::default();
+        config.initial_window(INITIAL_PACKETS * u64::from(current_mtu));
+        let cubic = Cubic::new(Arc::new(config), now, current_mtu);
+        Box::new(Auto {
+            cubic,
+            may_open: self.may_open,
+            open: false,
+        })
+    }
+}
+
+/// Cubic until the path proves short and private; then an open window.
+#[derive(Debug, Clone)]
+struct Auto {
+    cubic: Cubic,
+    may_open: bool,
+    open: bool,
+}
+
+impl Controller for Auto {
+    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
+        self.cubic.on_sent(now, bytes, last_packet_number);
+    }
+
+    fn on_ack(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        bytes: u64,
+        app_limited: bool,
+        rtt: &RttEstimator,
+    ) {
+        // Never closed again: under load our own queues lengthen the round trip, and the minimum
+        // is what the path itself takes.
+        self.open |= self.may_open && rtt.min() < SHORT_PATH;
+        if !self.open {
+            self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        }
+    }
+
+    fn on_end_acks(
+        &mut self,
+        now: Instant,
+        in_flight: u64,
+        app_limited: bool,
+        largest_packet_num_acked: Option<u64>,
+    ) {
+        if !self.open {
+            self.cubic
+                .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+        }
+    }
+
+    fn on_congestion_event(
+        &mut self,
+        now: Instant,
+        sent: Instant,
+        is_persistent_congestion: bool,
+        lost_bytes: u64,
+    ) {
+        if !self.open {
+            self.cubic
+                .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        }
+    }
+
+    fn on_mtu_update(&mut self, new_mtu: u16) {
+        self.cubic.on_mtu_update(new_mtu);
+    }
+
+    fn window(&self) -> u64 {
+        if self.open {
+            OPEN_WINDOW
+        } else {
+            self.cubic.window()
+        }
+    }
+
+    fn clone_box(&self) -> Box<dyn Controller> {
+        Box::new(self.clone())
+    }
+
+    fn initial_window(&self) -> u64 {
+        self.cubic.initial_window()
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+/// The profile that a window shows: `open` or `cubic`.
+pub fn profile_of(window: u64) -> &'static str {
+    if window == OPEN_WINDOW {
+        "open"
+    } else {
+        "cubic"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lan_addresses_are_private_also_when_mapped_into_ipv6() {
+        for ip in [
+            "10.1.2.3",
+            "192.168.0.1",
+            "127.0.0.1",
+            "::1",
+            "fd00::1",
+            "fe80::1",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(is_private(ip.parse().unwrap()), "{ip}");
+        }
+        for ip in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "100.64.0.1"] {
+            assert!(!is_private(ip.parse().unwrap()), "{ip}");
+        }
+    }
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an arbitrary instant to start from"
+    )]
+    fn the_first_packet_always_fits_the_window() {
+        for mtu in [1200, 1472, 9000, 65507] {
+            for may_open in [false, true] {
+                let controller = Arc::new(AutoConfig { may_open }).build(Instant::now(), mtu);
+                assert!(controller.window() >= 10 * u64::from(mtu));
+            }
+        }
+    }
+}

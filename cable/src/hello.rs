@@ -1,0 +1,149 @@
+//! What two nodes tell each other first: one Hello each way on the one control stream, which the
+//! end that dialled opens.
+
+use mesh::Nick;
+use mesh::message::{
+    Capabilities, CodecError, Decoder, Hello, Message, Name, NoCommonVersion, SUPPORTED_VERSIONS,
+    encode, negotiate,
+};
+use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
+
+use crate::failure::CloseCode;
+use crate::identity::PublicKey;
+use crate::link::Peer;
+
+/// Octets read from the control stream at once.
+const READ: usize = 4096;
+
+/// What this node says of itself.
+#[derive(Debug, Clone)]
+pub struct Introduction {
+    /// Its name.
+    pub name: String,
+    /// Its short name in frames.
+    pub nick: Nick,
+    /// The longest frame without a virtio-net header that it takes, in octets.
+    pub max_frame: u32,
+}
+
+/// Why the control stream ended or never began.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The connection is gone.
+    #[error("connection lost: {0}")]
+    Connection(#[from] ConnectionError),
+    /// Reading failed.
+    #[error("reading: {0}")]
+    Read(#[from] ReadError),
+    /// Writing failed.
+    #[error("writing: {0}")]
+    Write(#[from] WriteError),
+    /// The stream ended between or within messages.
+    #[error("the control stream ended")]
+    Ended,
+    /// What came is no message.
+    #[error("malformed control message: {0}")]
+    Codec(#[from] CodecError),
+    /// A message that may not come at this point.
+    #[error("{0}")]
+    Unexpected(&'static str),
+    /// No version in common.
+    #[error(transparent)]
+    Version(#[from] NoCommonVersion),
+}
+
+impl ControlError {
+    /// The code to close the connection with when this end must do it.
+    pub fn close_code(&self) -> Option<CloseCode> {
+        match self {
+            Self::Codec(_) | Self::Unexpected(_) | Self::Ended => Some(CloseCode::Protocol),
+            Self::Version(_) => Some(CloseCode::Version),
+            Self::Connection(_) | Self::Read(_) | Self::Write(_) => None,
+        }
+    }
+}
+
+/// The control stream of an introduced connection.
+#[derive(Debug)]
+pub struct ControlStream {
+    /// Held open: its end would be a message of its own.
+    _send: SendStream,
+    recv: RecvStream,
+    decoder: Decoder,
+}
+
+impl ControlStream {
+    async fn read(&mut self) -> Result<Message, ControlError> {
+        loop {
+            if let Some(message) = self.decoder.poll_message()? {
+                return Ok(message);
+            }
+            let chunk = self
+                .recv
+                .read_chunk(READ, true)
+                .await?
+                .ok_or(ControlError::Ended)?;
+            let mut octets = &chunk.bytes[..];
+            while !octets.is_empty() {
+                let taken = self.decoder.handle_bytes(octets);
+                if taken == 0 {
+                    return Err(ControlError::Unexpected("a message longer than the limit"));
+                }
+                octets = &octets[taken..];
+            }
+        }
+    }
+
+    /// Reads until the stream breaks the protocol or ends; nothing is said after Hello in this
+    /// version but what a newer peer may try, which the decoder skips.
+    pub async fn until_end(&mut self) -> ControlError {
+        match self.read().await {
+            Ok(_) => ControlError::Unexpected("a second Hello"),
+            Err(err) => err,
+        }
+    }
+}
+
+/// Introduces both ends.
+///
+/// # Errors
+/// [`ControlError`].
+pub async fn exchange(
+    connection: &Connection,
+    key: PublicKey,
+    introduction: &Introduction,
+    opened_here: bool,
+) -> Result<(ControlStream, Peer), ControlError> {
+    let hello = encode(&Message::Hello(Hello {
+        versions: SUPPORTED_VERSIONS,
+        node_name: Name::lossy(&introduction.name),
+        nick: introduction.nick,
+        software: Name::lossy(concat!("vdenode ", env!("CARGO_PKG_VERSION"))),
+        max_frame: introduction.max_frame,
+        capabilities: Capabilities::VNET,
+    }));
+    // The stream exists for the peer once something is written to it, so both ends may write first.
+    let (mut send, recv) = if opened_here {
+        connection.open_bi().await?
+    } else {
+        connection.accept_bi().await?
+    };
+    send.write_all(&hello).await?;
+    let mut control = ControlStream {
+        _send: send,
+        recv,
+        decoder: Decoder::new(),
+    };
+    let Message::Hello(theirs) = control.read().await? else {
+        return Err(ControlError::Unexpected("a goodbye before Hello"));
+    };
+    negotiate(SUPPORTED_VERSIONS, theirs.versions)?;
+    let peer = Peer {
+        key,
+        name: theirs.node_name.as_str().to_owned(),
+        nick: theirs.nick,
+        max_frame: usize::try_from(theirs.max_frame).unwrap_or(usize::MAX),
+        takes_vnet: theirs.capabilities.contains(Capabilities::VNET),
+    };
+    Ok((control, peer))
+}

@@ -1,0 +1,46 @@
+//! Cables: encrypted links between nodes, and everything they need: an identity, a list of whom to
+//! trust, a QUIC endpoint, and the will to dial again for ever.
+//!
+//! This package is the only one that names quinn and rustls. It knows nothing of bridges or VM
+//! sockets: a node hands frames to a [`Link`] and takes frames from it.
+//!
+//! Everything here runs on one thread, that of the data plane: [`Cables`] spawns its tasks on the
+//! current `LocalSet`, and a [`Link`] sends from within the call that the bridge makes.
+//!
+//! | I want to change… | Open |
+//! |---|---|
+//! | how a key is made, stored, written | [`identity`] |
+//! | who may connect | [`trust`] |
+//! | what is checked in the TLS handshake | [`tls`] |
+//! | idle timeout, windows, datagram sizes | [`transport`] |
+//! | UDP buffers, segmentation offload, path MTU | [`socket`] |
+//! | how fast a cable may send | [`congestion`] |
+//! | when a dead cable is dialled again | [`redial`] |
+//! | what nodes tell each other first | [`hello`] |
+//! | a frame's way into and out of datagrams | [`link`] |
+//! | states of a cable | [`cables`] |
+//! | the sentence that a failed handshake becomes | [`failure`] |
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod address;
+pub mod cables;
+pub mod congestion;
+pub mod endpoint;
+pub mod failure;
+pub mod hello;
+pub mod identity;
+pub mod link;
+pub mod redial;
+pub mod socket;
+pub mod store;
+pub mod tls;
+pub mod transport;
+pub mod trust;
+
+pub use address::Target;
+pub use cables::{CableEvent, CableId, Cables, CablesConfig};
+pub use identity::{Identity, PublicKey};
+pub use link::Link;
+pub use trust::Trust;

@@ -1,0 +1,275 @@
+//! An established cable as the data plane sees it: frames in, frames out, nothing that waits.
+//!
+//! Sending happens inside the bridge's call. As long as quinn's short datagram queue has room, frames
+//! are packed and handed over at once; beyond that they wait in this cable's own bounded backlog,
+//! where what is lost is counted, and [`Link::drain`] feeds them on as room appears.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use mesh::Nick;
+use mesh::framing::{Counters, Packer, Reassembler, Received, RecordHeader};
+use quinn::{Connection, ConnectionError};
+use tokio::sync::Notify;
+
+use crate::congestion;
+use crate::identity::PublicKey;
+use crate::transport::DATAGRAM_SEND_BUFFER;
+
+/// Octets that may wait for room. 256 KiB are 20 ms at 100 Mbit/s; more would be delay, not
+/// throughput. Full: the newest frame is dropped and counted.
+const BACKLOG: usize = 256 << 10;
+
+/// Octets that the backlog hands over at once: about one segmentation batch of quinn's.
+const DRAIN_BATCH: usize = 32 << 10;
+
+/// Datagrams taken in at once before the data plane gets its turn.
+const RECEIVE_BATCH: usize = 64;
+
+/// Octets that a record adds to its frame, and a datagram to its records, at most.
+const OVERHEAD: usize = 64;
+
+/// Above this share of lost packets a super-frame is cut before it is sent: at 46 packets a
+/// super-frame, one lost in 10 000 already costs half a per cent of all super-frames.
+const SUPER_FRAME_LOSS: f64 = 1e-4;
+
+/// What the other end said of itself.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    /// Its proved key.
+    pub key: PublicKey,
+    /// The name that it gives itself.
+    pub name: String,
+    /// Its short name in frames, new at each of its starts.
+    pub nick: Nick,
+    /// The longest frame without a virtio-net header that it takes, in octets.
+    pub max_frame: usize,
+    /// Whether it takes virtio-net headers, and so super-frames.
+    pub takes_vnet: bool,
+}
+
+/// What became of a batch of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Frames handed over or waiting in the backlog.
+    pub frames: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// Frames dropped because the backlog was full.
+    pub queue_full: u64,
+    /// Frames dropped because the peer or the framing does not take their length.
+    pub oversize: u64,
+}
+
+/// One established cable. Not `Send`: it lives on the data plane's thread.
+#[derive(Debug)]
+pub struct Link {
+    connection: Connection,
+    peer: Peer,
+    outbound: RefCell<Outbound>,
+    inbound: RefCell<Reassembler<Bytes>>,
+    /// Told when the backlog has something.
+    filled: Notify,
+    /// Told when the backlog is empty again.
+    emptied: Notify,
+    super_frames: Cell<bool>,
+    last_counts: Cell<(u64, u64)>,
+}
+
+#[derive(Debug, Default)]
+struct Outbound {
+    packer: Packer,
+    backlog: VecDeque<(RecordHeader, Box<[u8]>)>,
+    backlog_octets: usize,
+    /// Set while [`Link::drain`] has frames in hand: what comes now must queue behind them.
+    draining: bool,
+}
+
+impl Link {
+    /// A link over an authenticated connection whose peer has introduced itself.
+    pub fn new(connection: Connection, peer: Peer) -> Self {
+        Self {
+            super_frames: Cell::new(peer.takes_vnet),
+            connection,
+            peer,
+            outbound: RefCell::default(),
+            inbound: RefCell::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            last_counts: Cell::new((0, 0)),
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// The connection, for its round trip, loss and end.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether super-frames may be sent whole now. Otherwise cut them first.
+    pub fn takes_super_frames(&self) -> bool {
+        self.super_frames.get()
+    }
+
+    /// Whether a frame may carry a virtio-net header at all; without it, complete its checksum.
+    pub fn takes_vnet(&self) -> bool {
+        self.peer.takes_vnet
+    }
+
+    /// Sends a batch of frames, packed together.
+    pub fn send<'a>(&self, frames: impl Iterator<Item = (RecordHeader, &'a [u8])>) -> Sent {
+        let mut sent = Sent::default();
+        let outbound = &mut *self.outbound.borrow_mut();
+        let room = self.connection.datagram_send_buffer_space();
+        for (header, frame) in frames {
+            if header.vnet.is_none() && frame.len() > self.peer.max_frame {
+                sent.oversize += 1;
+                continue;
+            }
+            let waits = outbound.draining
+                || !outbound.backlog.is_empty()
+                || outbound.packer.pending_octets() + frame.len() + OVERHEAD > room;
+            if waits {
+                if outbound.backlog_octets + frame.len() > BACKLOG {
+                    sent.queue_full += 1;
+                    continue;
+                }
+                outbound.backlog_octets += frame.len();
+                outbound.backlog.push_back((header, frame.into()));
+            } else if outbound.packer.push(&header, frame).is_err() {
+                sent.oversize += 1;
+                continue;
+            }
+            sent.frames += 1;
+            sent.octets += frame.len() as u64;
+        }
+        for datagram in self.pack(&mut outbound.packer) {
+            // Room was checked; what fails now fails because the connection has ended.
+            let _ = self.connection.send_datagram(datagram);
+        }
+        if !outbound.backlog.is_empty() {
+            self.filled.notify_one();
+        }
+        sent
+    }
+
+    /// Ends the batch and gives its datagrams, all slices of one buffer.
+    fn pack(&self, packer: &mut Packer) -> impl Iterator<Item = Bytes> + use<> {
+        packer.flush();
+        let packed = packer.take().map(|packed| {
+            let (octets, ranges) = packed.into_parts();
+            let octets = Bytes::from(octets);
+            ranges.map(move |range| octets.slice(range))
+        });
+        // Discovery raises the size while the cable runs, and a shrunken path lowers it.
+        if let Some(size) = self.connection.max_datagram_size() {
+            packer.set_datagram_size(size);
+        }
+        packed.into_iter().flatten()
+    }
+
+    /// Whether frames wait for room.
+    pub fn is_congested(&self) -> bool {
+        let outbound = self.outbound.borrow();
+        outbound.draining || !outbound.backlog.is_empty()
+    }
+
+    /// Whether waiting for room is short: only this machine's speed, not a slow path, is behind it.
+    pub fn is_open(&self) -> bool {
+        congestion::profile_of(self.connection.congestion_state().window()) == "open"
+    }
+
+    /// Completes when no frame waits for room.
+    pub async fn room(&self) {
+        while self.is_congested() {
+            self.emptied.notified().await;
+        }
+    }
+
+    /// Feeds the backlog to the connection as room appears. Runs as long as the link; dropping it
+    /// stops the backlog.
+    pub async fn drain(&self) {
+        loop {
+            self.filled.notified().await;
+            while let Some(datagrams) = self.next_batch() {
+                for datagram in datagrams {
+                    if self.connection.send_datagram_wait(datagram).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            self.emptied.notify_waiters();
+        }
+    }
+
+    fn next_batch(&self) -> Option<impl Iterator<Item = Bytes> + use<>> {
+        let outbound = &mut *self.outbound.borrow_mut();
+        while outbound.packer.pending_octets() < DRAIN_BATCH
+            && let Some((header, frame)) = outbound.backlog.pop_front()
+        {
+            outbound.backlog_octets -= frame.len();
+            // Its length was checked when it was queued.
+            let _ = outbound.packer.push(&header, &frame);
+        }
+        outbound.draining = outbound.packer.pending_octets() > 0;
+        outbound.draining.then(|| self.pack(&mut outbound.packer))
+    }
+
+    /// Waits for datagrams and appends the frames that they complete to `out`.
+    ///
+    /// # Errors
+    /// Why the connection ended.
+    pub async fn receive(&self, out: &mut Received<Bytes>) -> Result<(), ConnectionError> {
+        let mut datagram = self.connection.read_datagram().await?;
+        let mut inbound = self.inbound.borrow_mut();
+        for _ in 0..RECEIVE_BATCH {
+            // A malformed datagram is counted by the reassembler, which goes on.
+            let _ = inbound.handle_datagram(datagram, out);
+            match self.connection.read_datagram().now_or_never() {
+                Some(next) => datagram = next?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// What has become of the datagrams that arrived.
+    pub fn counters(&self) -> Counters {
+        *self.inbound.borrow().counters()
+    }
+
+    /// Looks at the loss since the last call and decides whether super-frames go whole.
+    pub fn handle_interval(&self) {
+        let path = self.connection.stats().path;
+        let (sent_before, lost_before) = self
+            .last_counts
+            .replace((path.sent_packets, path.lost_packets));
+        let sent = path.sent_packets.saturating_sub(sent_before);
+        let lost = path.lost_packets.saturating_sub(lost_before);
+        self.super_frames
+            .set(self.peer.takes_vnet && loss_share(sent, lost) <= SUPER_FRAME_LOSS);
+    }
+
+    /// Share of packets lost since the cable came up, 0 to 1.
+    pub fn loss(&self) -> f64 {
+        let path = self.connection.stats().path;
+        loss_share(path.sent_packets, path.lost_packets)
+    }
+}
+
+const _: () = assert!(DATAGRAM_SEND_BUFFER > ether::limits::MAX_SUPER_FRAME + OVERHEAD + 4096);
+
+#[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
+fn loss_share(sent: u64, lost: u64) -> f64 {
+    if sent == 0 {
+        0.0
+    } else {
+        lost as f64 / sent as f64
+    }
+}

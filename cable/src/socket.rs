@@ -1,0 +1,233 @@
+//! The UDP socket under an endpoint: buffers that take a burst, segmentation offload that never
+//! asks the kernel for more than one IP packet can hold, and what a path's MTU is said to be.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Receive buffer asked for. The default of 208 KiB holds 1 ms at 1 Gbit/s and loses a quarter of a
+/// burst of 500 packets even on loopback; 8 MiB hold 60 ms at that rate.
+const RECEIVE_BUFFER: usize = 8 << 20;
+
+/// Send buffer asked for: several segmentation batches. More would only hide delay.
+const SEND_BUFFER: usize = 2 << 20;
+
+/// The largest UDP payload over IPv4 (RFC 768, RFC 791): 65535 less both headers.
+pub const MAX_UDP_PAYLOAD: u16 = 65_507;
+
+/// A bound socket and what an operator should know about it.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub socket: UdpSocket,
+    /// Set when the kernel gave less buffer than asked for.
+    pub warning: Option<String>,
+}
+
+/// Binds a UDP socket for cables. An unspecified IPv6 address takes IPv4 as well.
+///
+/// # Errors
+/// What the system says: the port is in use, the address is not here, …
+pub fn bind(address: SocketAddr) -> io::Result<Bound> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    let warning = enlarge_buffers(&socket)?;
+    Ok(Bound {
+        socket: socket.into(),
+        warning,
+    })
+}
+
+fn enlarge_buffers(socket: &Socket) -> io::Result<Option<String>> {
+    use rustix::net::sockopt;
+    // The forced variant passes the system's limit; it needs CAP_NET_ADMIN.
+    if sockopt::set_socket_recv_buffer_size_force(socket, RECEIVE_BUFFER).is_err() {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    }
+    // Best effort: a short send buffer costs wake-ups, not packets.
+    let _ = socket.set_send_buffer_size(SEND_BUFFER);
+    // Linux reports twice what it grants, to count its own overhead.
+    let granted = socket.recv_buffer_size()? / 2;
+    Ok((granted < RECEIVE_BUFFER).then(|| {
+        format!(
+            "the UDP receive buffer is {} KiB: bursts may be lost; as root: sysctl -w net.core.rmem_max={RECEIVE_BUFFER}",
+            granted / 1024
+        )
+    }))
+}
+
+/// The UDP payload that the route to a peer carries in one packet, as this host knows it; the path
+/// may carry less, which path MTU discovery finds out. None when the system does not say.
+pub fn route_payload(peer: SocketAddr) -> Option<u16> {
+    let local: SocketAddr = match peer {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(local).ok()?;
+    socket.connect(peer).ok()?;
+    let (mtu, headers) = match peer {
+        SocketAddr::V4(_) => (rustix::net::sockopt::ip_mtu(&socket).ok()?, 20 + 8),
+        SocketAddr::V6(_) => (rustix::net::sockopt::ipv6_mtu(&socket).ok()?, 40 + 8),
+    };
+    let payload = mtu.checked_sub(headers)?;
+    Some(
+        u16::try_from(payload)
+            .unwrap_or(MAX_UDP_PAYLOAD)
+            .min(MAX_UDP_PAYLOAD),
+    )
+}
+
+/// A UDP socket whose segmentation batches fit the kernel's limit.
+///
+/// quinn hands the kernel up to ten packets at once, whatever their size. More than 65507 octets
+/// in all are refused with `EMSGSIZE`, which quinn-udp takes for a lost path MTU probe: above an MTU
+/// of 6550 nearly everything would vanish without an error.
+pub struct CableSocket {
+    inner: Arc<dyn AsyncUdpSocket>,
+    largest_payload: Arc<AtomicU16>,
+}
+
+/// The largest UDP payload that any connection of a socket may use.
+#[derive(Debug, Clone)]
+pub struct LargestPayload(Arc<AtomicU16>);
+
+impl LargestPayload {
+    /// A connection with this limit is about to start.
+    pub fn raise(&self, payload: u16) {
+        self.0.fetch_max(payload, Ordering::Relaxed);
+    }
+}
+
+impl CableSocket {
+    /// Wraps a bound socket.
+    ///
+    /// # Errors
+    /// When it cannot be registered with the runtime.
+    pub fn new(
+        runtime: &dyn Runtime,
+        socket: UdpSocket,
+    ) -> io::Result<(Arc<Self>, LargestPayload)> {
+        let largest_payload = Arc::new(AtomicU16::new(1));
+        let wrapped = Arc::new(Self {
+            inner: runtime.wrap_udp_socket(socket)?,
+            largest_payload: largest_payload.clone(),
+        });
+        Ok((wrapped, LargestPayload(largest_payload)))
+    }
+}
+
+impl fmt::Debug for CableSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CableSocket").field(&self.inner).finish()
+    }
+}
+
+/// How many packets of a size may go to the kernel at once.
+fn segments(offered: usize, payload: u16) -> usize {
+    offered
+        .min(usize::from(MAX_UDP_PAYLOAD) / usize::from(payload.max(1)))
+        .max(1)
+}
+
+impl AsyncUdpSocket for CableSocket {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        // Without congestion control a sender must not claim to heed congestion marks (RFC 9298
+        // section 6), and a socket does not know which of its cables is open.
+        self.inner.try_send(&Transmit {
+            ecn: None,
+            destination: transmit.destination,
+            contents: transmit.contents,
+            segment_size: transmit.segment_size,
+            src_ip: transmit.src_ip,
+        })
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        self.inner.poll_recv(cx, bufs, meta)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        let payload = self.largest_payload.load(Ordering::Relaxed);
+        segments(self.inner.max_transmit_segments(), payload)
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        // quinn sizes each receive buffer as the largest payload times this. Ours is already the
+        // largest there is, which also holds whatever the kernel coalesces.
+        1
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_never_exceeds_one_ip_packet() {
+        for payload in [
+            1200,
+            1452,
+            1472,
+            6550,
+            6551,
+            8972,
+            32_753,
+            32_754,
+            MAX_UDP_PAYLOAD,
+        ] {
+            let batch = segments(10, payload) * usize::from(payload);
+            assert!(batch <= usize::from(MAX_UDP_PAYLOAD), "payload {payload}");
+        }
+        assert_eq!(segments(10, 1452), 10);
+        assert_eq!(segments(10, 8972), 7);
+        assert_eq!(segments(10, MAX_UDP_PAYLOAD), 1);
+    }
+
+    #[test]
+    fn the_route_to_loopback_carries_the_largest_payload() {
+        assert_eq!(
+            route_payload("127.0.0.1:7".parse().unwrap()),
+            Some(MAX_UDP_PAYLOAD)
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_an_error_not_a_shared_port() {
+        let first = bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let taken = first.socket.local_addr().unwrap();
+        assert_eq!(bind(taken).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

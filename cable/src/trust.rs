@@ -1,0 +1,267 @@
+//! Whom this node trusts: a list of public keys on disk, shared with the TLS verifier; and the
+//! handshakes that failed for want of it, so that an operator can see and mend them.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::identity::PublicKey;
+use crate::store::{self, StoreError};
+
+/// How many refused keys are remembered. Full: the one refused longest ago is forgotten.
+const REFUSALS: usize = 32;
+
+/// A key that may open and answer cables.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trusted {
+    /// The key.
+    pub key: PublicKey,
+    /// What the operator calls its holder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Who refused in a failed handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refuser {
+    /// This node does not trust the peer.
+    Us,
+    /// The peer does not trust this node.
+    Peer,
+}
+
+/// A key that was refused, here or by a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The key that was not trusted.
+    pub key: PublicKey,
+    /// Who did not trust it.
+    pub by: Refuser,
+    /// The peer's address at the last attempt.
+    pub address: SocketAddr,
+    /// How often.
+    pub count: u64,
+    /// When last.
+    pub last: Instant,
+}
+
+/// The trust list. Clones share one list.
+#[derive(Debug, Clone)]
+pub struct Trust {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: Option<PathBuf>,
+    /// A key is listed once.
+    trusted: Vec<Trusted>,
+    /// Newest first; (key, by, address without port) is unique.
+    refusals: VecDeque<Refusal>,
+}
+
+impl Trust {
+    /// The list in a state directory (`trust.json`), empty at first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it is there but cannot be read.
+    pub fn load(directory: &std::path::Path) -> Result<Self, StoreError> {
+        let path = directory.join("trust.json");
+        let trusted = store::load(&path)?.unwrap_or_default();
+        Ok(Self::of(Some(path), trusted))
+    }
+
+    /// A list that is not kept.
+    pub fn in_memory(keys: impl IntoIterator<Item = PublicKey>) -> Self {
+        Self::of(
+            None,
+            keys.into_iter()
+                .map(|key| Trusted { key, name: None })
+                .collect(),
+        )
+    }
+
+    fn of(path: Option<PathBuf>, trusted: Vec<Trusted>) -> Self {
+        let inner = Inner {
+            path,
+            trusted,
+            refusals: VecDeque::new(),
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        // Every change is a single push, remove or assignment: a poisoned list is still whole.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a key may open and answer cables.
+    pub fn contains(&self, key: PublicKey) -> bool {
+        self.inner()
+            .trusted
+            .iter()
+            .any(|trusted| trusted.key == key)
+    }
+
+    /// The operator's name for a key.
+    pub fn name_of(&self, key: PublicKey) -> Option<String> {
+        self.inner()
+            .trusted
+            .iter()
+            .find(|trusted| trusted.key == key)?
+            .name
+            .clone()
+    }
+
+    /// All trusted keys, in the order in which they were added.
+    pub fn list(&self) -> Vec<Trusted> {
+        self.inner().trusted.clone()
+    }
+
+    /// The key that an operator means: its text form or the name given with it.
+    pub fn find(&self, text: &str) -> Option<PublicKey> {
+        if let Ok(key) = text.parse() {
+            return self.contains(key).then_some(key);
+        }
+        let inner = self.inner();
+        inner
+            .trusted
+            .iter()
+            .find(|t| t.name.as_deref() == Some(text))
+            .map(|t| t.key)
+    }
+
+    /// Trusts a key from now on, on disk before it takes effect. A key already listed keeps its
+    /// place and takes the new name, if one is given.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; nothing has changed then.
+    pub fn add(&self, key: PublicKey, name: Option<String>) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        let mut trusted = inner.trusted.clone();
+        match trusted.iter_mut().find(|trusted| trusted.key == key) {
+            Some(known) => known.name = name.or_else(|| known.name.take()),
+            None => trusted.push(Trusted { key, name }),
+        }
+        inner.replace(trusted)?;
+        inner
+            .refusals
+            .retain(|refusal| refusal.by != Refuser::Us || refusal.key != key);
+        Ok(())
+    }
+
+    /// Trusts a key no more; false when it was not trusted anyway.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`]; nothing has changed then.
+    pub fn remove(&self, key: PublicKey) -> Result<bool, StoreError> {
+        let mut inner = self.inner();
+        let mut trusted = inner.trusted.clone();
+        trusted.retain(|trusted| trusted.key != key);
+        let removed = trusted.len() != inner.trusted.len();
+        if removed {
+            inner.replace(trusted)?;
+        }
+        Ok(removed)
+    }
+
+    /// Remembers that a handshake failed for want of trust.
+    pub fn record_refusal(&self, key: PublicKey, by: Refuser, address: SocketAddr, now: Instant) {
+        let refusals = &mut self.inner().refusals;
+        let known = refusals
+            .iter()
+            .position(|r| r.key == key && r.by == by && r.address.ip() == address.ip());
+        let count = known
+            .and_then(|i| refusals.remove(i))
+            .map_or(0, |refusal| refusal.count);
+        refusals.truncate(REFUSALS - 1);
+        refusals.push_front(Refusal {
+            key,
+            by,
+            address,
+            count: count + 1,
+            last: now,
+        });
+    }
+
+    /// Forgets that a peer did not trust us: it does now.
+    pub fn forget_refusals_by(&self, address: SocketAddr) {
+        self.inner()
+            .refusals
+            .retain(|r| r.by != Refuser::Peer || r.address.ip() != address.ip());
+    }
+
+    /// The refusals, newest first.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.inner().refusals.iter().cloned().collect()
+    }
+}
+
+impl Inner {
+    fn replace(&mut self, trusted: Vec<Trusted>) -> Result<(), StoreError> {
+        if let Some(path) = &self.path {
+            store::save(path, &trusted)?;
+        }
+        self.trusted = trusted;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    fn key() -> PublicKey {
+        Identity::generate().unwrap().public()
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an arbitrary instant to start from"
+    )]
+    fn epoch() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn trust_survives_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let (a, b) = (key(), key());
+        let trust = Trust::load(dir.path()).unwrap();
+        trust.add(a, Some("hostA".into())).unwrap();
+        trust.add(b, None).unwrap();
+        trust.add(a, None).unwrap();
+        assert!(trust.remove(b).unwrap());
+        assert!(!trust.remove(b).unwrap());
+        let again = Trust::load(dir.path()).unwrap();
+        assert!(again.contains(a) && !again.contains(b));
+        assert_eq!(again.find("hostA"), Some(a));
+        assert_eq!(again.list().len(), 1);
+    }
+
+    #[test]
+    fn refusals_are_counted_bounded_and_forgotten_when_mended() {
+        let trust = Trust::in_memory([]);
+        let address: SocketAddr = "192.0.2.1:7".parse().unwrap();
+        let stranger = key();
+        for port in 1..=3 {
+            let address = SocketAddr::new(address.ip(), port);
+            trust.record_refusal(stranger, Refuser::Us, address, epoch());
+        }
+        assert_eq!(trust.refusals()[0].count, 3);
+        for _ in 0..2 * REFUSALS {
+            trust.record_refusal(key(), Refuser::Us, address, epoch());
+        }
+        assert_eq!(trust.refusals().len(), REFUSALS);
+        let newest = trust.refusals()[0].key;
+        trust.add(newest, None).unwrap();
+        assert!(trust.refusals().iter().all(|refusal| refusal.key != newest));
+    }
+}

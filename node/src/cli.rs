@@ -1,0 +1,93 @@
+//! The flags of `vdenode`, exactly as typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// One switch of a virtual Ethernet that spans hosts: VMs plug into its VDE socket, cables
+/// (vdecable connect HOST) link it with other nodes.
+#[derive(Debug, Parser)]
+#[command(name = "vdenode", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Name of this node: shown to its peers, and part of its default paths
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) name: String,
+
+    /// Directory of the VDE socket, with which VMs plug in
+    ///
+    /// [default: /run/vde.ctl as root, else $XDG_RUNTIME_DIR/vde.ctl]
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) sock: Option<PathBuf>,
+
+    /// Mode of the VDE sockets, in octal [default: 0600]
+    #[arg(long, short, value_name = "OCT", value_parser = octal)]
+    pub(crate) mode: Option<u32>,
+
+    /// Mode of the VDE directory, in octal [default: from --mode, with setgid]
+    #[arg(long, value_name = "OCT", value_parser = octal)]
+    pub(crate) dirmode: Option<u32>,
+
+    /// Group of the VDE directory and sockets, by name or number
+    #[arg(long, short, value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+
+    /// UDP address on which cables are awaited
+    ///
+    /// [default: [::]:7667, which takes IPv4 too]
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_listen")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Await no cables; this node only dials
+    #[arg(long)]
+    pub(crate) no_listen: bool,
+
+    /// Plug in a tap interface of this host, made when missing (root); repeatable
+    #[arg(long, short, value_name = "IF")]
+    pub(crate) tap: Vec<String>,
+
+    /// Repeat every frame to every port and learn nothing
+    #[arg(long, short = 'x')]
+    pub(crate) hub: bool,
+
+    /// Where this node keeps its key, its cables and whom it trusts
+    ///
+    /// [default: /var/lib/vdenode/NAME as root, else ~/.local/state/vdenode/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// Control socket, for vdecable
+    ///
+    /// [default: /run/vdenode/NAME.ctl as root, else $XDG_RUNTIME_DIR/vdenode/NAME.ctl]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    /// Log more: -v decisions, -vv everything; RUST_LOG overrides
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+fn octal(text: &str) -> Result<u32, String> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(mode),
+        _ => Err("a mode is an octal number up to 7777, for example 0660".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn modes_are_octal() {
+        let cli = Cli::parse_from(["vdenode", "--mode", "0660"]);
+        assert_eq!(cli.mode, Some(0o660));
+        assert!(Cli::try_parse_from(["vdenode", "--mode", "8"]).is_err());
+    }
+}

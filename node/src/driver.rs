@@ -1,0 +1,346 @@
+//! The data-plane thread: one runtime that owns the bridge, its ports and the cables. Everything
+//! else talks to it by requests. The only place that reads the clock.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use cable::hello::Introduction;
+use cable::{CableEvent, Cables, CablesConfig, Identity, Link, Trust};
+use control::{Answer, Failure, Request};
+use fabric::PortId;
+use mesh::Nick;
+use rand::RngExt as _;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::LocalSet;
+use vdeplug::mmsg::RecvBatch;
+use vdeplug::{Handshake, Plug, Server};
+
+use crate::config::{Listen, NodeConfig};
+use crate::plane::Plane;
+use crate::port::{self, Port, PortIo};
+use crate::refused::RefusedPlugs;
+use crate::requests;
+
+/// Requests that may wait for the data plane. Full: the control plane waits.
+const REQUESTS: usize = 64;
+
+/// How long an ingress waits for a cable that only this machine's speed holds up. Then it goes on,
+/// and what finds no room is dropped: nobody else's frames wait longer than this for it.
+const ROOM_WAIT: Duration = Duration::from_millis(2);
+
+/// A request on its way to the data plane.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: Request,
+    pub(crate) reply: oneshot::Sender<Result<Answer, Failure>>,
+}
+
+/// Everything that lives on the data-plane thread.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) name: String,
+    pub(crate) identity: Identity,
+    pub(crate) trust: Trust,
+    pub(crate) started: Instant,
+    pub(crate) server: Server,
+    pub(crate) cables: Cables,
+    pub(crate) plane: RefCell<Plane>,
+    pub(crate) vde_batch: RefCell<RecvBatch>,
+    pub(crate) tap_batch: RefCell<port::tap::TapBatch>,
+    pub(crate) refused_plugs: RefCell<RefusedPlugs>,
+}
+
+/// The present moment, for the cores.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this driver is where the node reads the clock"
+)]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A running data plane.
+#[derive(Debug)]
+pub(crate) struct DataPlane {
+    pub(crate) requests: mpsc::Sender<Asked>,
+    thread: std::thread::JoinHandle<anyhow::Result<()>>,
+    stop: oneshot::Sender<()>,
+}
+
+/// What an operator is told when the node is ready.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) key: String,
+    pub(crate) listen: Option<String>,
+    pub(crate) vde: String,
+}
+
+impl DataPlane {
+    /// Starts the thread and waits until every socket is there.
+    pub(crate) fn start(config: NodeConfig) -> anyhow::Result<(Self, Ready)> {
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let (stop, stopped) = oneshot::channel();
+        let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("shard-0".into())
+            .spawn(move || run(config, receiver, stopped, &ready))
+            .context("cannot start the data-plane thread")?;
+        match is_ready.recv() {
+            Ok(ready) => Ok((
+                Self {
+                    requests,
+                    thread,
+                    stop,
+                },
+                ready,
+            )),
+            // It ended before it was ready, and says why.
+            Err(_) => match thread.join() {
+                Ok(result) => Err(result.err().unwrap_or_else(|| {
+                    anyhow::anyhow!("the data plane ended before it was ready")
+                })),
+                Err(_) => Err(anyhow::anyhow!("the data plane panicked at its start")),
+            },
+        }
+    }
+
+    /// Whether the thread has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    /// Tells peers and clients, removes every socket, and waits for the end.
+    pub(crate) fn stop(self) -> anyhow::Result<()> {
+        let _ = self.stop.send(());
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(_) => Err(anyhow::anyhow!("the data plane panicked")),
+        }
+    }
+}
+
+fn run(
+    config: NodeConfig,
+    requests: mpsc::Receiver<Asked>,
+    stopped: oneshot::Receiver<()>,
+    ready: &std::sync::mpsc::SyncSender<Ready>,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the data-plane runtime")?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        let taps = config.taps.clone();
+        let (shard, cable_events) = set_up(config)?;
+        for name in &taps {
+            shard.plug_tap(name)?;
+        }
+        let _ = ready.send(Ready {
+            key: shard.identity.public().to_string(),
+            listen: shard.cables.local_addr().map(|address| address.to_string()),
+            vde: shard.server.directory().display().to_string(),
+        });
+        tokio::select! {
+            _ = stopped => {}
+            () = serve_requests(&shard, requests) => {}
+            () = follow_cables(&shard, cable_events) => {}
+            () = accept_plugs(&shard) => {}
+            () = age(&shard) => {}
+        }
+        shard.cables.shut_down().await;
+        anyhow::Ok(())
+    })
+    // Dropping the set drops every port, which removes its files.
+}
+
+fn set_up(config: NodeConfig) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>)> {
+    let identity = Identity::load_or_generate(&config.state)?;
+    let trust = Trust::load(&config.state)?;
+    let server = Server::bind(config.vde)?;
+    let mut random = rand::rng();
+    let nick = std::iter::repeat_with(|| random.random())
+        .find_map(Nick::new)
+        .expect("a random number is not zero for ever");
+    let (cables, events) = start_cables(
+        config.listen,
+        &config.name,
+        &config.state,
+        nick,
+        &identity,
+        &trust,
+    )?;
+    let fabric = fabric::Config {
+        hub: config.hub,
+        seed: random.random(),
+        ..Default::default()
+    };
+    let shard = Rc::new(Shard {
+        name: config.name,
+        identity,
+        trust,
+        started: now(),
+        server,
+        cables,
+        plane: RefCell::new(Plane::new(fabric, nick)),
+        vde_batch: port::vde::new_batch(),
+        tap_batch: RefCell::new(port::tap::TapBatch::new()),
+        refused_plugs: RefCell::default(),
+    });
+    Ok((shard, events))
+}
+
+fn start_cables(
+    listen: Listen,
+    name: &str,
+    state: &Path,
+    nick: Nick,
+    identity: &Identity,
+    trust: &Trust,
+) -> anyhow::Result<(Cables, mpsc::Receiver<CableEvent>)> {
+    let mut last = None;
+    for candidate in listen.candidates() {
+        let config = CablesConfig {
+            listen: candidate,
+            state: state.to_owned(),
+            introduction: Introduction {
+                name: name.to_owned(),
+                nick,
+                max_frame: u32::try_from(ether::limits::MAX_FRAME).expect("a small constant"),
+            },
+            seed: rand::random(),
+        };
+        match Cables::start(config, identity, trust.clone()) {
+            Ok(started) => return Ok(started),
+            Err(err) => last = last.or(Some(err)),
+        }
+    }
+    Err(last.expect("there is at least one candidate").into())
+}
+
+async fn serve_requests(shard: &Rc<Shard>, mut requests: mpsc::Receiver<Asked>) {
+    while let Some(Asked { request, reply }) = requests.recv().await {
+        let shard = shard.clone();
+        // A request that resolves a name must not hold up the others.
+        tokio::task::spawn_local(async move {
+            let _ = reply.send(requests::handle(&shard, request).await);
+        });
+    }
+}
+
+async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<CableEvent>) {
+    let mut pumps = std::collections::BTreeMap::new();
+    while let Some(event) = events.recv().await {
+        match event {
+            CableEvent::Up { cable, link } => {
+                let description = link.peer().name.clone();
+                let mut port = Port::new(
+                    PortIo::Cable(link.clone()),
+                    description,
+                    link.peer().max_frame,
+                );
+                port.cable = Some(cable);
+                let Some(id) = shard.plane.borrow_mut().add_port(port) else {
+                    continue;
+                };
+                shard.cables.set_port(cable, Some(id.0));
+                let pumped = shard.clone();
+                let pump = tokio::task::spawn_local(async move {
+                    port::cable::pump(&pumped, id, link).await;
+                });
+                pumps.insert(cable, (id, pump));
+            }
+            CableEvent::Down { cable } => {
+                if let Some((id, pump)) = pumps.remove(&cable) {
+                    pump.abort();
+                    shard.plane.borrow_mut().remove_port(id);
+                }
+            }
+        }
+    }
+}
+
+async fn accept_plugs(shard: &Rc<Shard>) {
+    loop {
+        match shard.server.accept().await {
+            Ok(handshake) => {
+                let shard = shard.clone();
+                tokio::task::spawn_local(async move { shard.plug_in(handshake).await });
+            }
+            Err(err) => tracing::debug!(%err, "no plug accepted"),
+        }
+    }
+}
+
+async fn age(shard: &Shard) {
+    /// Entries that are due are not used anyway; the sweep only frees their memory.
+    const SWEEP: Duration = Duration::from_secs(10);
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        shard.plane.borrow_mut().bridge.handle_timeout(now());
+    }
+}
+
+impl Shard {
+    /// One client of the VDE socket, from its request to its end.
+    async fn plug_in(self: Rc<Self>, handshake: Handshake) {
+        let plug = match handshake
+            .read_request()
+            .await
+            .and_then(|pending| pending.accept())
+        {
+            Ok(plug) => Rc::new(plug),
+            Err(refusal) => {
+                tracing::debug!(reason = %refusal, "plug refused");
+                self.refused_plugs.borrow_mut().record(&refusal);
+                return;
+            }
+        };
+        let description = plug.description().to_string();
+        let max_frame = port::vde::max_frame(&description);
+        let port = Port::new(PortIo::Vde(plug.clone()), description, max_frame);
+        let Some(id) = self.plane.borrow_mut().add_port(port) else {
+            return;
+        };
+        tracing::debug!(port = %id, who = %plug_name(&plug), "plugged in");
+        let end = port::vde::pump(&self, id, plug).await;
+        self.plane.borrow_mut().remove_port(id);
+        tracing::debug!(port = %id, reason = ?end, "unplugged");
+    }
+
+    fn plug_tap(self: &Rc<Self>, name: &str) -> anyhow::Result<PortId> {
+        let tap = Rc::new(port::tap::Tap::open(name)?);
+        let max_frame = ether::limits::MAX_FRAME;
+        let port = Port::new(PortIo::Tap(tap.clone()), name.to_owned(), max_frame);
+        let id = self
+            .plane
+            .borrow_mut()
+            .add_port(port)
+            .context("all ports are taken")?;
+        let shard = self.clone();
+        tokio::task::spawn_local(async move {
+            let name = tap.device.name().to_owned();
+            let err = port::tap::pump(&shard, id, tap).await;
+            shard.plane.borrow_mut().remove_port(id);
+            tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
+        });
+        Ok(id)
+    }
+}
+
+fn plug_name(plug: &Plug) -> String {
+    format!("{} (uid {})", plug.description(), plug.peer().uid)
+}
+
+/// Waits a moment for a congested cable that is only as slow as this machine. A cable with a slow
+/// path is not waited for: its queue drops.
+pub(crate) async fn wait_for_room(congested: Option<Rc<Link>>) {
+    if let Some(link) = congested
+        && link.is_open()
+    {
+        let _ = tokio::time::timeout(ROOM_WAIT, link.room()).await;
+    }
+}

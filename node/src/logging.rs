@@ -1,0 +1,21 @@
+//! Where the log goes and how much of it.
+//!
+//! error: a person must act · warn: wrong, and we go on · info: rare changes that an operator wants
+//! to know · debug: why a decision was made · trace: each frame.
+
+use tracing_subscriber::EnvFilter;
+
+/// Logs to standard error from now on. `RUST_LOG` outranks the flags.
+pub(crate) fn start(verbose: u8) {
+    let default = match verbose {
+        0 => "info,quinn=warn,quinn_proto=warn",
+        1 => "debug,quinn=warn,quinn_proto=warn",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+}

@@ -1,0 +1,146 @@
+//! A tap interface of this host as a bridge port.
+
+use std::io;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::Duration;
+
+use arrayvec::ArrayVec;
+use ether::VnetHeader;
+use ether::limits::MAX_SUPER_FRAME;
+use fabric::{DropReason, PortId};
+
+use super::{Counters, Part};
+use crate::driver::{Shard, now, wait_for_room};
+use crate::plane::{BATCH, Frame, Frames};
+use crate::sys::tap::{Device, TapError};
+
+/// Octets read from a tap in one turn: one super-frame and what fits beside it. More would only
+/// lengthen the queue of a cable, where the other ports' frames wait, too.
+const READ: usize = 64 << 10;
+
+/// How long a tap that fails to read is left alone, so that it cannot spin.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A tap.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    pub(crate) device: Device,
+}
+
+impl Tap {
+    pub(crate) fn open(name: &str) -> Result<Self, TapError> {
+        Ok(Self {
+            device: Device::open(name)?,
+        })
+    }
+
+    /// Writes one frame. A tap has a queue of its own in the kernel and never makes us wait.
+    pub(super) fn send(&self, part: &Part<'_>, counters: &mut Counters) {
+        match self.device.send(&part.vnet, part.bytes) {
+            Ok(()) => {
+                counters.tx_frames += 1;
+                counters.tx_bytes += part.bytes.len() as u64;
+            }
+            Err(err) => counters.drops.record(match err.kind() {
+                io::ErrorKind::WouldBlock => DropReason::QueueFull,
+                io::ErrorKind::InvalidInput => DropReason::BadVnetHeader,
+                _ => DropReason::SendFailed,
+            }),
+        }
+    }
+}
+
+/// What one tap had to say; all taps of a shard share it.
+#[derive(Debug)]
+pub(crate) struct TapBatch {
+    octets: Box<[u8]>,
+    frames: ArrayVec<(Range<usize>, Result<VnetHeader, ()>), BATCH>,
+}
+
+impl TapBatch {
+    pub(crate) fn new() -> Self {
+        Self {
+            octets: vec![0; READ + MAX_SUPER_FRAME].into(),
+            frames: ArrayVec::new(),
+        }
+    }
+
+    /// Reads until the tap has no more or one turn's worth is there.
+    fn fill(&mut self, device: &Device) -> io::Result<()> {
+        self.frames.clear();
+        let mut filled = 0;
+        let mut header = [0; VnetHeader::LEN];
+        while filled < READ && !self.frames.is_full() {
+            let room = &mut self.octets[filled..filled + MAX_SUPER_FRAME];
+            match device.receive(&mut header, room) {
+                Ok(len) => {
+                    let vnet = if device.has_vnet() {
+                        VnetHeader::parse(&header).map_err(drop)
+                    } else {
+                        Ok(VnetHeader::PLAIN)
+                    };
+                    self.frames.push((filled..filled + len, vnet));
+                    filled += len;
+                }
+                Err(err) if self.frames.is_empty() => return Err(err),
+                // It is said again at the next turn.
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads from a tap as long as the node runs, or until the interface is deleted.
+pub(crate) async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
+    loop {
+        let mut ready = match tap.device.readable().await {
+            Ok(ready) => ready,
+            Err(err) => return err,
+        };
+        let congested = match service(shard, id, &tap) {
+            Ok(congested) => congested,
+            Err(err) => {
+                match err.kind() {
+                    io::ErrorKind::WouldBlock => ready.clear_ready(),
+                    io::ErrorKind::Interrupted => {}
+                    _ if err.raw_os_error() == Some(libc::EBADFD) => return err,
+                    _ => tokio::time::sleep(PAUSE).await,
+                }
+                None
+            }
+        };
+        wait_for_room(congested).await;
+        // One batch a turn: the other ports and the cables come next.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn service(shard: &Shard, id: PortId, tap: &Tap) -> io::Result<Option<Rc<cable::Link>>> {
+    let mut batch = shard.tap_batch.borrow_mut();
+    batch.fill(&tap.device)?;
+    Ok(relay(shard, id, &batch))
+}
+
+fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Rc<cable::Link>> {
+    let mut frames: Frames<'_> = ArrayVec::new();
+    let mut bad = 0;
+    for (range, vnet) in &batch.frames {
+        match *vnet {
+            Ok(vnet) => {
+                frames.push(Frame {
+                    bytes: &batch.octets[range.clone()],
+                    vnet,
+                    origin: None,
+                });
+            }
+            Err(()) => bad += 1,
+        }
+    }
+    let mut plane = shard.plane.borrow_mut();
+    if bad > 0 {
+        plane.record_drops(id, DropReason::BadVnetHeader, bad);
+    }
+    plane.relay(id, &frames, now())
+}

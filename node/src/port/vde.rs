@@ -1,0 +1,110 @@
+//! A client of the VDE socket as a bridge port.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use arrayvec::ArrayVec;
+use ether::VnetHeader;
+use ether::limits::MAX_FRAME;
+use fabric::{DropReason, PortId};
+use vdeplug::mmsg::RecvBatch;
+use vdeplug::{Plug, SendError, Unplugged};
+
+use super::{Counters, Part};
+use crate::driver::{Shard, now, wait_for_room};
+use crate::plane::{BATCH, Frame, Frames};
+
+/// QEMU's VDE client reads into a buffer of this many octets; the kernel would cut what is longer,
+/// and neither side would know.
+const QEMU_MAX_FRAME: usize = 4096;
+
+/// The longest frame that a client takes, as far as it can be known.
+pub(crate) fn max_frame(description: &str) -> usize {
+    if description.starts_with("QEMU") {
+        QEMU_MAX_FRAME
+    } else {
+        MAX_FRAME
+    }
+}
+
+/// A buffer for what one readable port has to say; all VDE ports of a shard share it.
+pub(crate) fn new_batch() -> RefCell<RecvBatch> {
+    RefCell::new(RecvBatch::new(MAX_FRAME))
+}
+
+/// Sends plain frames without waiting.
+pub(super) fn send(plug: &Plug, parts: &[Part<'_>], max_frame: usize, counters: &mut Counters) {
+    let fitting = parts
+        .iter()
+        .map(|part| part.bytes)
+        .filter(|bytes| bytes.len() <= max_frame);
+    let frames: ArrayVec<&[u8], BATCH> = fitting.collect();
+    counters
+        .drops
+        .record_many(DropReason::Oversize, (parts.len() - frames.len()) as u64);
+    let mut rest = &frames[..];
+    while !rest.is_empty() {
+        let outcome = plug.try_send_batch(rest);
+        let (sent, unsent) = rest.split_at(outcome.sent);
+        counters.tx_frames += sent.len() as u64;
+        counters.tx_bytes += sent.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        let (reason, lost) = match outcome.stopped {
+            None => return,
+            // The queue of this port alone is full; Ethernet drops.
+            Some(SendError::WouldBlock) => (DropReason::QueueFull, unsent.len()),
+            Some(SendError::PeerGone) => (DropReason::PeerGone, unsent.len()),
+            Some(SendError::TooLong) => (DropReason::Oversize, 1),
+            Some(SendError::Other(_)) => (DropReason::SendFailed, 1),
+        };
+        counters.drops.record_many(reason, lost as u64);
+        rest = &unsent[lost..];
+    }
+}
+
+/// Reads from a client until it unplugs.
+pub(crate) async fn pump(shard: &Shard, id: PortId, plug: Rc<Plug>) -> Unplugged {
+    tokio::select! {
+        end = plug.hung_up() => end,
+        err = read_on(shard, id, &plug) => Unplugged::Failed(err),
+    }
+}
+
+async fn read_on(shard: &Shard, id: PortId, plug: &Plug) -> std::io::Error {
+    loop {
+        if let Err(err) = plug.readable().await {
+            return err;
+        }
+        let congested = {
+            let mut batch = shard.vde_batch.borrow_mut();
+            match plug.try_recv_batch(&mut batch) {
+                Ok(_) => relay(shard, id, &batch),
+                Err(_) => None,
+            }
+        };
+        wait_for_room(congested).await;
+        // One batch a turn: the other ports and the cables come next.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn relay(shard: &Shard, id: PortId, batch: &RecvBatch) -> Option<Rc<cable::Link>> {
+    const { assert!(BATCH >= vdeplug::mmsg::BATCH) };
+    let mut frames: Frames<'_> = ArrayVec::new();
+    let mut oversize = 0;
+    for datagram in batch.iter() {
+        if datagram.truncated {
+            oversize += 1;
+        } else {
+            frames.push(Frame {
+                bytes: datagram.bytes,
+                vnet: VnetHeader::PLAIN,
+                origin: None,
+            });
+        }
+    }
+    let mut plane = shard.plane.borrow_mut();
+    if oversize > 0 {
+        plane.record_drops(id, DropReason::Oversize, oversize);
+    }
+    plane.relay(id, &frames, now())
+}

@@ -1,0 +1,123 @@
+//! What the node does for each request of the control socket.
+
+use cable::cables::CableError;
+use cable::{PublicKey, Target};
+use control::{Answer, Failure, Request};
+
+use crate::driver::Shard;
+use crate::status;
+
+/// Carries a request out.
+pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
+    match request {
+        Request::Id => Ok(Answer::Id {
+            name: shard.name.clone(),
+            key: shard.identity.public().to_string(),
+        }),
+        Request::Status => Ok(Answer::Status(Box::new(status::node(shard)))),
+        Request::Ports => Ok(Answer::Ports {
+            ports: status::ports(shard),
+        }),
+        Request::Macs => Ok(Answer::Macs {
+            macs: status::macs(shard),
+        }),
+        Request::Trust { key, name } => trust(shard, &key, name),
+        Request::Untrust { key } => untrust(shard, &key),
+        Request::Connect { address } => connect(shard, &address).await,
+        Request::Disconnect { cable } => disconnect(shard, &cable),
+    }
+}
+
+fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failure> {
+    let what = "the key is not trusted";
+    let fix = "copy the line that vdecable id prints on the other host";
+    let key: PublicKey = key.parse().map_err(|err| Failure::new(what, err, fix))?;
+    if key == shard.identity.public() {
+        return Err(Failure::new(what, "it is this node's own key", fix));
+    }
+    if let Some(name) = &name {
+        if !control::path::is_node_name(name) {
+            let why = format!("{name:?} is not a name");
+            return Err(Failure::new(
+                what,
+                why,
+                "use letters, digits, '-', '_' and '.'",
+            ));
+        }
+        if shard
+            .trust
+            .list()
+            .iter()
+            .any(|t| t.key != key && t.name.as_ref() == Some(name))
+        {
+            let why = format!("another trusted key is called {name} already");
+            return Err(Failure::new(
+                what,
+                why,
+                "choose another name, or untrust the old key",
+            ));
+        }
+    }
+    shard
+        .trust
+        .add(key, name)
+        .map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
+    shard.cables.handle_trust_change();
+    Ok(Answer::Done {
+        message: format!("trusted: {key}"),
+    })
+}
+
+fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
+    let what = "nothing was changed";
+    let key = shard.trust.find(which).ok_or_else(|| {
+        Failure::new(
+            what,
+            format!("{which} is not trusted anyway"),
+            "vdecable status lists the trusted keys",
+        )
+    })?;
+    shard
+        .trust
+        .remove(key)
+        .map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
+    shard.cables.handle_trust_change();
+    Ok(Answer::Done {
+        message: format!("trusted no more: {key}"),
+    })
+}
+
+async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
+    let what = "no cable was made";
+    let target: Target = address
+        .parse()
+        .map_err(|err| Failure::new(what, err, "write HOST, HOST:PORT or [IPV6]:PORT"))?;
+    match shard.cables.connect(target).await {
+        Ok((cable, created)) => Ok(Answer::Cable {
+            cable: cable.to_string(),
+            created,
+        }),
+        Err(err) => {
+            let fix = match &err {
+                CableError::Unresolved(..) => "check the spelling and the resolver",
+                CableError::TooMany => "disconnect one first",
+                CableError::Store(_) => "make room or mend the state directory",
+                CableError::Unknown(_) => "",
+            };
+            Err(Failure::new(what, err, fix))
+        }
+    }
+}
+
+fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
+    match shard.cables.disconnect(which) {
+        Ok(cable) => Ok(Answer::Done {
+            message: format!("cable {cable} pulled out"),
+        }),
+        Err(err) => Err(Failure::new(
+            "no cable was pulled out",
+            err,
+            "vdecable status lists the cables: give an id (c1), an address, a peer's name or key",
+        )),
+    }
+}

@@ -1,0 +1,112 @@
+//! Snapshots of the data plane as the views of the control protocol.
+
+use std::collections::BTreeMap;
+
+use cable::trust::Refuser;
+use control::status::{MacEntry, PortStatus, RefusedBy, RefusedKey, Status, TrustedKey};
+use fabric::PortId;
+
+use crate::driver::{Shard, now};
+use crate::port::{Port, PortIo};
+
+/// The node as a whole.
+pub(crate) fn node(shard: &Shard) -> Status {
+    let now = now();
+    let plane = shard.plane.borrow();
+    let mut ports = BTreeMap::new();
+    for (_, port) in plane.ports() {
+        *ports.entry(port.kind().to_owned()).or_default() += 1;
+    }
+    let refused = shard
+        .trust
+        .refusals()
+        .into_iter()
+        .map(|refusal| RefusedKey {
+            key: refusal.key.to_string(),
+            by: match refusal.by {
+                Refuser::Us => RefusedBy::Us,
+                Refuser::Peer => RefusedBy::Peer,
+            },
+            address: refusal.address.to_string(),
+            count: refusal.count,
+            age_seconds: now.saturating_duration_since(refusal.last).as_secs_f64(),
+        });
+    let trusted = shard.trust.list().into_iter();
+    Status {
+        name: shard.name.clone(),
+        key: shard.identity.public().to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: now.saturating_duration_since(shard.started).as_secs_f64(),
+        vde_socket: shard.server.directory().display().to_string(),
+        listen: shard.cables.local_addr().map(|address| address.to_string()),
+        ports,
+        macs: plane.bridge.snapshot(now).entries.len(),
+        trusted: trusted
+            .map(|t| TrustedKey {
+                key: t.key.to_string(),
+                name: t.name,
+            })
+            .collect(),
+        cables: shard.cables.statuses(),
+        refused: refused.collect(),
+        refused_plugs: shard.refused_plugs.borrow().counts(),
+        warnings: shard.cables.warnings(),
+    }
+}
+
+/// Every port.
+pub(crate) fn ports(shard: &Shard) -> Vec<PortStatus> {
+    shard
+        .plane
+        .borrow()
+        .ports()
+        .map(|(id, port)| port_view(id, port))
+        .collect()
+}
+
+fn port_view(id: PortId, port: &Port) -> PortStatus {
+    let peer = match &port.io {
+        PortIo::Vde(plug) => Some(plug.peer()),
+        PortIo::Tap(_) | PortIo::Cable(_) => None,
+    };
+    let counters = &port.counters;
+    let drops = counters.drops.iter().filter(|(_, count)| *count > 0);
+    PortStatus {
+        port: id.0,
+        kind: port.kind().to_owned(),
+        description: port.description.clone(),
+        pid: peer.and_then(|peer| u32::try_from(peer.pid?).ok()),
+        uid: peer.map(|peer| peer.uid),
+        max_frame: port.max_frame,
+        offload: port.has_offload(),
+        rx_frames: counters.rx_frames,
+        rx_bytes: counters.rx_bytes,
+        tx_frames: counters.tx_frames,
+        tx_bytes: counters.tx_bytes,
+        drops: drops
+            .map(|(reason, count)| (reason.as_str().to_owned(), count))
+            .collect(),
+    }
+}
+
+/// The filtering database.
+pub(crate) fn macs(shard: &Shard) -> Vec<MacEntry> {
+    let plane = shard.plane.borrow();
+    let entries = plane.bridge.snapshot(now()).entries.into_iter();
+    entries
+        .map(|entry| {
+            let port = plane.port(entry.port);
+            MacEntry {
+                mac: entry.mac.to_string(),
+                vlan: entry.vlan.0,
+                port: entry.port.0,
+                kind: port.map(|port| port.kind().to_owned()).unwrap_or_default(),
+                description: port
+                    .map(|port| port.description.clone())
+                    .unwrap_or_default(),
+                age_seconds: entry.age.as_secs_f64(),
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,3 @@
+//! What only unsafe code can ask of the kernel.
+
+pub(crate) mod tap;
