@@ -1,0 +1,239 @@
+//! An open plug, the same at both ends: a datagram socket on which each datagram is one Ethernet
+//! frame, and a silent control stream whose end is the unplugging.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::io::Errno;
+use tokio::io::Interest;
+use tokio::net::{UnixDatagram, UnixStream};
+
+use crate::path::SocketFile;
+use crate::request::Description;
+use crate::server::Site;
+use crate::sys::mmsg::{self, BATCH, RecvBatch};
+
+/// The default of [`crate::ServerConfig::send_buffer`] and its client's counterpart.
+pub const DEFAULT_SEND_BUFFER: usize = 1 << 20;
+
+/// Octets that a peer may send on the control stream after the handshake before it is taken for
+/// broken. No known client sends any.
+pub const MAX_IGNORED: usize = 4096;
+
+/// One end of a plug. Dropping it unplugs: the peer reads the end of the control stream, and the
+/// data socket's file is removed.
+#[derive(Debug)]
+pub struct Plug {
+    data: UnixDatagram,
+    control: UnixStream,
+    peer: PeerCredentials,
+    description: Description,
+    /// What came on the control stream and was thrown away; see [`MAX_IGNORED`].
+    ignored: AtomicUsize,
+    /// The switch's end keeps its socket file and its directory. Declared last, so that both
+    /// sockets are closed before.
+    _site: Option<(SocketFile, Arc<Site>)>,
+}
+
+/// Who is at the other end, as the kernel noted it when the connection was made (`SO_PEERCRED`,
+/// unix(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// The process, unless it is invisible from here (another PID namespace).
+    pub pid: Option<i32>,
+    /// Its effective user.
+    pub uid: u32,
+    /// Its effective group.
+    pub gid: u32,
+}
+
+/// How a plug ended.
+#[derive(Debug)]
+pub enum Unplugged {
+    /// The peer closed it, or its process ended.
+    Closed,
+    /// The peer sent more than [`MAX_IGNORED`] octets on the control stream, where none belong.
+    Babbled,
+    /// The control stream failed.
+    Failed(io::Error),
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct SendOutcome {
+    /// How many frames went out, in order from the first.
+    pub sent: usize,
+    /// Why the next one did not; `None` when all went out. The ones after it were not tried.
+    pub stopped: Option<SendError>,
+}
+
+/// Why a frame could not be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The queue to the peer is full. Drop the rest, or wait for [`Plug::writable`].
+    #[error("the queue to the plug is full")]
+    WouldBlock,
+    /// Nobody holds the other end any more. The control stream will say so too.
+    #[error("the plug's other end is gone")]
+    PeerGone,
+    /// The frame is longer than the send buffer can ever hold. Skip it and go on.
+    #[error("the frame is longer than the plug's send buffer")]
+    TooLong,
+    /// Anything else, for instance no memory. Skip the frame and go on.
+    #[error("the frame could not be sent")]
+    Other(#[source] io::Error),
+}
+
+impl Plug {
+    pub(crate) fn new(
+        data: OwnedFd,
+        control: UnixStream,
+        peer: PeerCredentials,
+        description: Description,
+        site: Option<(SocketFile, Arc<Site>)>,
+    ) -> io::Result<Self> {
+        let data = UnixDatagram::from_std(data.into())?;
+        let ignored = AtomicUsize::new(0);
+        Ok(Self {
+            data,
+            control,
+            peer,
+            description,
+            ignored,
+            _site: site,
+        })
+    }
+
+    /// What the client said about itself.
+    pub fn description(&self) -> &Description {
+        &self.description
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> PeerCredentials {
+        self.peer
+    }
+
+    /// Waits until frames may have arrived. Cancel safe.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.data.readable().await
+    }
+
+    /// Waits until the queue to the peer has drained to a quarter of its limit (that is where the
+    /// kernel wakes writers of local datagrams up). Cancel safe.
+    ///
+    /// # Errors
+    /// When the runtime is shutting down.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.data.writable().await
+    }
+
+    /// Takes what has arrived, up to 64 frames, without waiting. Returns their number, at least 1.
+    /// A frame longer than the batch's slots is in it, marked as truncated.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing has arrived; then [`Plug::readable`] waits for more.
+    pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
+        let mut received = None;
+        let result = self.data.try_io(Interest::READABLE, || {
+            let count = batch.receive(self.data.as_fd())?;
+            received = Some(count);
+            // A batch that is not full emptied the queue. Saying so now saves the next call,
+            // which could only learn the same.
+            if count < BATCH {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(count)
+            }
+        });
+        received.map_or(result, Ok)
+    }
+
+    /// Sends frames, each as one datagram, without waiting.
+    pub fn try_send_batch(&self, frames: &[&[u8]]) -> SendOutcome {
+        let mut sent = 0;
+        while sent < frames.len() {
+            match self.send_some(&frames[sent..]) {
+                Ok(count) => sent += count,
+                Err(error) => {
+                    return SendOutcome {
+                        sent,
+                        stopped: Some(SendError::from(error)),
+                    };
+                }
+            }
+        }
+        SendOutcome {
+            sent,
+            stopped: None,
+        }
+    }
+
+    fn send_some(&self, frames: &[&[u8]]) -> io::Result<usize> {
+        let mut tried = false;
+        let result = self.data.try_io(Interest::WRITABLE, || {
+            tried = true;
+            mmsg::send(self.data.as_fd(), frames)
+        });
+        if tried {
+            return result;
+        }
+        // The runtime holds the socket for blocked: from its creation to the first event, and
+        // from a full queue until that has drained to a quarter. There may be room all the same,
+        // and a frame dropped for nothing costs more than a call.
+        mmsg::send(self.data.as_fd(), frames)
+    }
+
+    /// Waits until the other end unplugs. What it sends on the control stream is ignored, up to
+    /// [`MAX_IGNORED`] octets. Cancel safe.
+    pub async fn hung_up(&self) -> Unplugged {
+        let mut octets = [0; 256];
+        loop {
+            if let Err(error) = self.control.readable().await {
+                return Unplugged::Failed(error);
+            }
+            match self.control.try_read(&mut octets) {
+                Ok(0) => return Unplugged::Closed,
+                Ok(len) => {
+                    if self.ignored.fetch_add(len, Ordering::Relaxed) + len > MAX_IGNORED {
+                        return Unplugged::Babbled;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Unplugged::Closed;
+                }
+                Err(error) => return Unplugged::Failed(error),
+            }
+        }
+    }
+}
+
+impl PeerCredentials {
+    pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self {
+            pid: credentials.pid().filter(|&pid| pid > 0),
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+        })
+    }
+}
+
+impl From<io::Error> for SendError {
+    fn from(error: io::Error) -> Self {
+        match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::AGAIN) => Self::WouldBlock,
+            Some(
+                Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOTCONN | Errno::PIPE | Errno::NOENT,
+            ) => Self::PeerGone,
+            Some(Errno::MSGSIZE) => Self::TooLong,
+            _ => Self::Other(error),
+        }
+    }
+}
