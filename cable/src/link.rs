@@ -63,6 +63,15 @@ pub struct Sent {
     pub oversize: u64,
 }
 
+/// Whether a cable has more to give at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Nothing more has arrived.
+    All,
+    /// More is there.
+    Part,
+}
+
 /// One established cable. Not `Send`: it lives on the data plane's thread.
 #[derive(Debug)]
 pub struct Link {
@@ -221,11 +230,13 @@ impl Link {
         outbound.draining.then(|| self.pack(&mut outbound.packer))
     }
 
-    /// Waits for datagrams and appends the frames that they complete to `out`.
+    /// Waits for datagrams and appends the frames that they complete to `out`. Returns whether all
+    /// that has arrived was taken. If not, call again before giving way to anyone else: quinn's own
+    /// queue drops its oldest datagrams when it is full, and tells nobody.
     ///
     /// # Errors
     /// Why the connection ended.
-    pub async fn receive(&self, out: &mut Received<Bytes>) -> Result<(), ConnectionError> {
+    pub async fn receive(&self, out: &mut Received<Bytes>) -> Result<Drained, ConnectionError> {
         let mut datagram = self.connection.read_datagram().await?;
         let mut inbound = self.inbound.borrow_mut();
         for _ in 0..RECEIVE_BATCH {
@@ -233,10 +244,11 @@ impl Link {
             let _ = inbound.handle_datagram(datagram, out);
             match self.connection.read_datagram().now_or_never() {
                 Some(next) => datagram = next?,
-                None => break,
+                None => return Ok(Drained::All),
             }
         }
-        Ok(())
+        let _ = inbound.handle_datagram(datagram, out);
+        Ok(Drained::Part)
     }
 
     /// What has become of the datagrams that arrived.

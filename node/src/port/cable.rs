@@ -5,6 +5,7 @@ use std::rc::Rc;
 use arrayvec::ArrayVec;
 use bytes::Bytes;
 use cable::Link;
+use cable::link::Drained;
 use ether::VnetHeader;
 use fabric::{DropReason, PortId};
 use mesh::framing::{Reach, Received, RecordHeader};
@@ -53,11 +54,12 @@ pub(super) fn send(link: &Link, parts: &[Part<'_>], routes: &Routes, counters: &
 pub(crate) async fn pump(shard: &Shard, id: PortId, link: Rc<Link>) {
     let mut received = Received::<Bytes>::new();
     // The end of the connection is the cable's to tell; here it only ends the reading.
-    while link.receive(&mut received).await.is_ok() {
+    while let Ok(drained) = link.receive(&mut received).await {
         relay(shard, id, &received);
         received.clear();
-        // One batch a turn: the other ports come next.
-        tokio::task::yield_now().await;
+        if drained == Drained::All {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
