@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use aws_lc_rs::hkdf;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+use ether::MacAddr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -220,9 +221,17 @@ impl Identity {
         &self.pkcs8
     }
 
+    /// A MAC address for an interface of this node: locally administered, and the same at every
+    /// start, so that neighbours need not learn a restarted host anew.
+    pub fn interface_mac(&self, interface: &str) -> MacAddr {
+        let secret = self.derive(&format!("MAC address of {interface}"));
+        let [a, b, c, d, e, f, ..] = *secret;
+        MacAddr([(a & !0x01) | 0x02, b, c, d, e, f])
+    }
+
     /// A secret derived from the key for one other purpose (HKDF, RFC 5869). It is the same at
     /// every start of the node.
-    pub(crate) fn derive(&self, purpose: &'static str) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         struct Length;
         impl hkdf::KeyType for Length {
             fn len(&self) -> usize {
@@ -288,6 +297,16 @@ mod tests {
         assert!(format!("1{}", &text[1..]).parse::<PublicKey>().is_err());
         assert_eq!(PublicKey::from_spki(&key.to_spki()), Some(key));
         assert_eq!(PublicKey::from_spki(&key.to_spki()[..43]), None);
+    }
+
+    #[test]
+    fn an_interface_has_its_own_mac_address_that_stays() {
+        let identity = Identity::generate().unwrap();
+        let mac = identity.interface_mac("tap0");
+        assert!(mac.is_local() && !mac.is_group());
+        assert_eq!(identity.interface_mac("tap0"), mac);
+        assert_ne!(identity.interface_mac("tap1"), mac);
+        assert_ne!(Identity::generate().unwrap().interface_mac("tap0"), mac);
     }
 
     #[test]

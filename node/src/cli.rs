@@ -46,6 +46,10 @@ pub(crate) struct Cli {
     #[arg(long, short, value_name = "IF")]
     pub(crate) tap: Vec<String>,
 
+    /// Take plain frames from taps: no segmentation offload, no partial checksums
+    #[arg(long)]
+    pub(crate) no_offload: bool,
+
     /// Repeat every frame to every port and learn nothing
     #[arg(long, short = 'x')]
     pub(crate) hub: bool,

@@ -15,9 +15,19 @@ pub(crate) struct NodeConfig {
     pub(crate) vde: vdeplug::ServerConfig,
     pub(crate) listen: Listen,
     pub(crate) taps: Vec<String>,
+    pub(crate) offload: Offload,
     pub(crate) hub: bool,
     pub(crate) state: PathBuf,
     pub(crate) control: PathBuf,
+}
+
+/// Whether taps carry virtio-net headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offload {
+    /// Wherever the kernel has them.
+    WherePossible,
+    /// Plain frames only.
+    Never,
 }
 
 /// Where cables are awaited.
@@ -73,6 +83,11 @@ impl NodeConfig {
                 (None, false) => Listen::Anywhere,
             },
             taps: cli.tap,
+            offload: if cli.no_offload {
+                Offload::Never
+            } else {
+                Offload::WherePossible
+            },
             hub: cli.hub,
             state: cli
                 .state

@@ -18,7 +18,7 @@ use tokio::task::LocalSet;
 use vdeplug::mmsg::RecvBatch;
 use vdeplug::{Handshake, Plug, Server};
 
-use crate::config::{Listen, NodeConfig};
+use crate::config::{Listen, NodeConfig, Offload};
 use crate::plane::Plane;
 use crate::port::{self, Port, PortIo};
 use crate::refused::RefusedPlugs;
@@ -134,10 +134,10 @@ fn run(
         .context("cannot start the data-plane runtime")?;
     let local = LocalSet::new();
     local.block_on(&runtime, async {
-        let taps = config.taps.clone();
+        let (taps, offload) = (config.taps.clone(), config.offload);
         let (shard, cable_events) = set_up(config)?;
         for name in &taps {
-            shard.plug_tap(name)?;
+            shard.plug_tap(name, offload)?;
         }
         let _ = ready.send(Ready {
             key: shard.identity.public().to_string(),
@@ -311,8 +311,12 @@ impl Shard {
         tracing::debug!(port = %id, reason = ?end, "unplugged");
     }
 
-    fn plug_tap(self: &Rc<Self>, name: &str) -> anyhow::Result<PortId> {
-        let tap = Rc::new(port::tap::Tap::open(name)?);
+    fn plug_tap(self: &Rc<Self>, name: &str, offload: Offload) -> anyhow::Result<PortId> {
+        let tap = Rc::new(port::tap::Tap::open(
+            name,
+            self.identity.interface_mac(name),
+            offload,
+        )?);
         let max_frame = ether::limits::MAX_FRAME;
         let port = Port::new(PortIo::Tap(tap.clone()), name.to_owned(), max_frame);
         let id = self

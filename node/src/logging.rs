@@ -3,6 +3,8 @@
 //! error: a person must act · warn: wrong, and we go on · info: rare changes that an operator wants
 //! to know · debug: why a decision was made · trace: each frame.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::EnvFilter;
 
 /// Logs to standard error from now on. `RUST_LOG` outranks the flags.
@@ -16,6 +18,7 @@ pub(crate) fn start(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
 }

@@ -42,7 +42,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// A port needs two descriptors; the usual soft limit of 1024 is for programs that use `select`.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Not a reason to stop: it only bounds how many can plug in.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            ..limit
+        },
+    );
+}
+
 fn run(cli: Cli) -> anyhow::Result<()> {
+    raise_descriptor_limit();
     let root = rustix::process::geteuid().is_root();
     let config = NodeConfig::new(cli, &Surroundings::of_this_process(root))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -51,15 +66,19 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .context("cannot start the control runtime")?;
     let _in_runtime = runtime.enter();
     let _lock = StateLock::take(&config.state)?;
-    let control = ControlSocket::bind(&config.control)?;
     let name = config.name.clone();
-    let control_path = config.control.display().to_string();
+    let control_path = config.control.clone();
     let (plane, ready) = DataPlane::start(config)?;
+    // Last: whoever waits for this socket finds everything else in place.
+    let control = match ControlSocket::bind(&control_path) {
+        Ok(control) => control,
+        Err(err) => return plane.stop().and(Err(err)),
+    };
     tracing::info!(
         node = name,
         vde = ready.vde,
         listen = ready.listen.as_deref().unwrap_or("no"),
-        control = control_path,
+        control = %control_path.display(),
         key = ready.key,
         "ready"
     );

@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
-use ether::VnetHeader;
 use ether::limits::MAX_SUPER_FRAME;
+use ether::{MacAddr, VnetHeader};
 use fabric::{DropReason, PortId};
 
 use super::{Counters, Part};
+use crate::config::Offload;
 use crate::driver::{Shard, now, wait_for_room};
 use crate::plane::{BATCH, Frame, Frames};
 use crate::sys::tap::{Device, TapError};
@@ -29,9 +30,9 @@ pub(crate) struct Tap {
 }
 
 impl Tap {
-    pub(crate) fn open(name: &str) -> Result<Self, TapError> {
+    pub(crate) fn open(name: &str, mac: MacAddr, offload: Offload) -> Result<Self, TapError> {
         Ok(Self {
-            device: Device::open(name)?,
+            device: Device::open(name, mac, offload)?,
         })
     }
 

@@ -8,10 +8,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use ether::VnetHeader;
+use ether::{MacAddr, VnetHeader};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tun_tap::{Iface, Mode};
+
+use crate::config::Offload;
 
 const TUN_DEVICE: &str = "/dev/net/tun";
 
@@ -26,6 +28,9 @@ const TUNGETIFF: u64 = 0x8004_54d2;
 const TUNSETOFFLOAD: u64 = 0x4004_54d0;
 const TUNSETVNETHDRSZ: u64 = 0x4004_54d8;
 const TUNSETVNETLE: u64 = 0x4004_54dc;
+/// Set on the tap's own descriptor, where no capability is needed beyond having it.
+const SIOCSIFHWADDR: u64 = 0x8924;
+const ARPHRD_ETHER: i16 = 1;
 
 /// Offloads that this program understands, best first: partial checksums, TCP segmentation over
 /// IPv4 and IPv6 with ECN, UDP segmentation over both (Linux 6.2).
@@ -91,12 +96,13 @@ pub(crate) enum TapError {
 }
 
 impl Device {
-    /// Makes or attaches to the tap of that name: with virtio-net headers where the kernel lets us,
-    /// else plain. A device that was persistent stays so.
+    /// Makes or attaches to the tap of that name: with virtio-net headers where that is wanted and
+    /// the kernel lets us, else plain. A device that was persistent stays so,
+    /// with its own MAC address; a new one gets `mac`.
     ///
     /// # Errors
     /// [`TapError`].
-    pub(crate) fn open(name: &str) -> Result<Self, TapError> {
+    pub(crate) fn open(name: &str, mac: MacAddr, offload: Offload) -> Result<Self, TapError> {
         // A percent sign would ask the kernel for a number of its choice.
         let allowed = |b: u8| b.is_ascii_graphic() && !b"/:%".contains(&b);
         if !(1..=15).contains(&name.len())
@@ -119,31 +125,38 @@ impl Device {
         };
         let plain = Iface::without_packet_info(name, Mode::Tap).map_err(failed)?;
         let was_persistent = flags(plain.as_raw_fd()).map_err(failed)? & IFF_PERSIST != 0;
-        match reattach(plain, name, was_persistent) {
-            Ok(fd) => {
-                let fd = register(fd).map_err(failed)?;
-                Ok(Self {
-                    fd,
-                    name: name.to_owned(),
-                    vnet: true,
-                })
-            }
-            Err((err, None)) => Err(failed(err)),
-            Err((err, Some(plain))) => {
-                tracing::info!(tap = name, %err, "no virtio-net headers: plain frames");
-                // A device that once had offloads keeps them and would hand us super-frames.
-                ioctl(plain.as_raw_fd(), TUNSETOFFLOAD, 0).map_err(failed)?;
-                let fd = rustix::io::fcntl_dupfd_cloexec(plain_fd(&plain), 0)
-                    .map_err(|err| failed(err.into()))?;
-                rustix::io::ioctl_fionbio(&fd, true).map_err(|err| failed(err.into()))?;
-                let fd = register(fd).map_err(failed)?;
-                Ok(Self {
-                    fd,
-                    name: name.to_owned(),
-                    vnet: false,
-                })
-            }
+        if !was_persistent {
+            set_mac(plain.as_raw_fd(), mac).map_err(failed)?;
         }
+        let plain = match offload {
+            Offload::Never => plain,
+            Offload::WherePossible => match reattach(plain, name, was_persistent) {
+                Ok(fd) => {
+                    let fd = register(fd).map_err(failed)?;
+                    return Ok(Self {
+                        fd,
+                        name: name.to_owned(),
+                        vnet: true,
+                    });
+                }
+                Err((err, None)) => return Err(failed(err)),
+                Err((err, Some(plain))) => {
+                    tracing::info!(tap = name, %err, "no virtio-net headers: plain frames");
+                    plain
+                }
+            },
+        };
+        // A device that once had offloads keeps them and would hand us super-frames.
+        ioctl(plain.as_raw_fd(), TUNSETOFFLOAD, 0).map_err(failed)?;
+        let fd = rustix::io::fcntl_dupfd_cloexec(plain_fd(&plain), 0)
+            .map_err(|err| failed(err.into()))?;
+        rustix::io::ioctl_fionbio(&fd, true).map_err(|err| failed(err.into()))?;
+        let fd = register(fd).map_err(failed)?;
+        Ok(Self {
+            fd,
+            name: name.to_owned(),
+            vnet: false,
+        })
     }
 
     /// The interface's name.
@@ -269,6 +282,23 @@ fn attach_with_headers(name: &str) -> io::Result<OwnedFd> {
     ioctl(fd.as_raw_fd(), TUNSETOFFLOAD, OFFLOAD_TCP | OFFLOAD_UDP)
         .or_else(|_old_kernel| ioctl(fd.as_raw_fd(), TUNSETOFFLOAD, OFFLOAD_TCP))?;
     Ok(fd)
+}
+
+fn set_mac(fd: RawFd, mac: MacAddr) -> io::Result<()> {
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        flags: ARPHRD_ETHER,
+        padding: [0; 22],
+    };
+    request.padding[..6].copy_from_slice(&mac.0);
+    // SAFETY: SIOCSIFHWADDR reads one `struct ifreq`, of 40 octets, whose union here holds a
+    // `sockaddr`: the family and then the address; `request` has that layout and outlives the call.
+    let result = unsafe { libc::ioctl(fd, SIOCSIFHWADDR as _, &raw const request) };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 fn flags(fd: RawFd) -> io::Result<i16> {

@@ -1,3 +1,5 @@
+//! The bridge as its users see it: who hears whom.
+
 use std::time::{Duration, Instant};
 
 use ether::{FrameHeader, MacAddr, VlanId};

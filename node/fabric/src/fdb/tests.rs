@@ -1,3 +1,5 @@
+//! The database alone: ageing, moves, eviction, and its inner consistency.
+
 use proptest::prelude::*;
 
 use super::*;
