@@ -1,0 +1,15 @@
+//! Ring 3: programs that the project did not write, and byte dialogues, against a node without
+//! any privilege.
+
+mod dialogue;
+mod lifecycle;
+mod plugs;
+
+use std::process::ExitCode;
+
+use lab::{Ring, Suite};
+
+fn main() -> ExitCode {
+    let suite = Suite::new(Ring::Compat);
+    lifecycle::trials(dialogue::trials(plugs::trials(suite))).run()
+}

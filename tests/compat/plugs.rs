@@ -1,0 +1,219 @@
+//! Debian's VDE clients, plugged into nodes: what they send must come out as it was.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::frames::{BROADCAST, STATION_A, STATION_B, frame};
+use lab::node::Setup;
+use lab::plug::meet;
+use lab::process::{Signal, command};
+use lab::{Node, Plug, Process, Scene, Suite};
+
+/// How long plugs may take until frames pass between them.
+const MEETING: Duration = Duration::from_secs(20);
+
+const STATION_C: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0c];
+
+pub(crate) fn trials(suite: Suite) -> Suite {
+    suite
+        .trial(
+            "frames_of_every_length_cross_a_node_unchanged",
+            &["vde_plug"],
+            every_length,
+        )
+        .trial(
+            "a_jumbo_frame_crosses_a_node_unchanged",
+            &["vde_plug"],
+            jumbo,
+        )
+        .trial(
+            "a_frame_never_returns_to_its_sender",
+            &["vde_plug"],
+            no_echo,
+        )
+        .trial(
+            "a_frame_for_a_known_station_reaches_no_other_plug",
+            &["vde_plug"],
+            no_flood,
+        )
+        .trial(
+            "a_plug_that_reads_nothing_delays_nobody",
+            &["vde_plug"],
+            stalled_plug,
+        )
+        .trial(
+            "a_station_is_shown_at_the_port_of_its_plug",
+            &["vde_plug"],
+            known_station,
+        )
+        .trial("dpipe_joins_two_nodes", &["vde_plug", "dpipe"], dpipe)
+        .trial(
+            "debians_wirefilter_joins_two_nodes",
+            &["vde_plug", "wirefilter"],
+            wirefilter,
+        )
+}
+
+/// A node and two plugs that have met, for stations A and B.
+fn node_with_two_plugs(scene: &Scene) -> Result<(Node, Plug, Plug)> {
+    let node = Setup::local("node").start(scene)?;
+    let mut a = Plug::insert(scene, "plug-a", node.socket())?;
+    let mut b = Plug::insert(scene, "plug-b", node.socket())?;
+    meet((&mut a, STATION_A), (&mut b, STATION_B), MEETING)?;
+    Ok((node, a, b))
+}
+
+/// Sends frames of many lengths from each plug to the other.
+fn exchange(a: &mut Plug, b: &mut Plug) -> Result<()> {
+    // The shortest that has a header, the shortest of a real wire with its neighbours, an odd
+    // one, and the longest with the usual MTU without and with a tag.
+    for (seed, len) in (1..).zip([14, 42, 59, 60, 61, 777, 1513, 1514, 1518]) {
+        let there = frame(STATION_B, STATION_A, len, seed);
+        a.send(&there)?;
+        b.expect(&there)
+            .with_context(|| format!("{len} octets from A to B"))?;
+        let back = frame(STATION_A, STATION_B, len, seed.wrapping_neg());
+        b.send(&back)?;
+        a.expect(&back)
+            .with_context(|| format!("{len} octets from B to A"))?;
+    }
+    Ok(())
+}
+
+fn every_length(scene: &Scene) -> Result<()> {
+    let (_node, mut a, mut b) = node_with_two_plugs(scene)?;
+    exchange(&mut a, &mut b)
+}
+
+fn jumbo(scene: &Scene) -> Result<()> {
+    let (_node, mut a, mut b) = node_with_two_plugs(scene)?;
+    for len in [4096, 9014, 9230] {
+        let sent = frame(STATION_B, STATION_A, len, 3);
+        a.send(&sent)?;
+        b.expect(&sent).with_context(|| format!("{len} octets"))?;
+    }
+    Ok(())
+}
+
+fn no_echo(scene: &Scene) -> Result<()> {
+    let (_node, mut a, mut b) = node_with_two_plugs(scene)?;
+    for seed in 0..50 {
+        let call = frame(BROADCAST, STATION_A, 60, seed);
+        a.send(&call)?;
+        b.expect(&call)?;
+        // Had the call come back to its sender, it would stand before the answer.
+        let answer = frame(STATION_A, STATION_B, 60, seed);
+        b.send(&answer)?;
+        a.expect(&answer)?;
+    }
+    Ok(())
+}
+
+fn no_flood(scene: &Scene) -> Result<()> {
+    let (node, mut a, mut b) = node_with_two_plugs(scene)?;
+    let mut c = Plug::insert(scene, "plug-c", node.socket())?;
+    meet((&mut a, STATION_A), (&mut c, STATION_C), MEETING)?;
+    drop(b.drain());
+    let call = frame(BROADCAST, STATION_A, 60, 99);
+    for seed in 0..50 {
+        let secret = frame(STATION_B, STATION_A, 100, seed);
+        a.send(&secret)?;
+        while b.receive()? != secret {}
+    }
+    a.send(&call)?;
+    c.expect(&call)
+}
+
+fn stalled_plug(scene: &Scene) -> Result<()> {
+    let (node, mut a, mut b) = node_with_two_plugs(scene)?;
+    let mut stalled = Plug::insert(scene, "stalled", node.socket())?;
+    meet((&mut a, STATION_A), (&mut stalled, STATION_C), MEETING)?;
+    stalled.signal(Signal::STOP)?;
+    drop(b.drain());
+    // Several megabytes for everybody: more than any queue on the way may hold.
+    for seed in (0..=u8::MAX).cycle().take(4000) {
+        let call = frame(BROADCAST, STATION_A, 1514, seed);
+        a.send(&call)?;
+        while b.receive()? != call {}
+    }
+    let ports = node.ports()?;
+    let port = ports
+        .iter()
+        .find(|port| {
+            port["description"]
+                .as_str()
+                .is_some_and(|text| text.contains("stalled"))
+        })
+        .with_context(|| format!("the stalled plug is none of {ports:?}"))?;
+    let drops = port["drops"]
+        .as_object()
+        .map(|drops| drops.values().filter_map(|n| n.as_u64()));
+    ensure!(
+        drops.is_some_and(|drops| drops.sum::<u64>() > 0),
+        "no frame is counted lost: {port}"
+    );
+    stalled.signal(Signal::CONT)
+}
+
+fn known_station(scene: &Scene) -> Result<()> {
+    let (node, a, _b) = node_with_two_plugs(scene)?;
+    let macs = node.macs()?;
+    for (mac, plug) in [
+        ("02:00:00:00:00:0a", "plug-a"),
+        ("02:00:00:00:00:0b", "plug-b"),
+    ] {
+        let entry = macs
+            .iter()
+            .find(|entry| entry["mac"] == mac)
+            .with_context(|| format!("{mac} is none of {macs:?}"))?;
+        let description = entry["description"].as_str().unwrap_or_default();
+        ensure!(
+            description.contains(plug),
+            "{mac} is shown at another port: {entry}"
+        );
+    }
+    drop(a);
+    lab::wait_until("the port of a pulled plug to go", MEETING, || {
+        let left = |list: Vec<serde_json::Value>| {
+            list.iter()
+                .any(|entry| entry["description"].to_string().contains("plug-a"))
+        };
+        Ok(!left(node.ports()?) && !left(node.macs()?))
+    })
+}
+
+/// Two nodes, a program between them, and a plug in each.
+fn joined(scene: &Scene, join: fn(&Node, &Node) -> std::process::Command) -> Result<()> {
+    let left = Setup::local("left").start(scene)?;
+    let right = Setup::local("right").start(scene)?;
+    // These programs end when their input does.
+    let (_joint, _input, _output) = Process::spawn_piped(scene, "joint", &mut join(&left, &right))?;
+    let mut a = Plug::insert(scene, "plug-a", left.socket())?;
+    let mut b = Plug::insert(scene, "plug-b", right.socket())?;
+    meet((&mut a, STATION_A), (&mut b, STATION_B), MEETING)?;
+    exchange(&mut a, &mut b)
+}
+
+fn dpipe(scene: &Scene) -> Result<()> {
+    joined(scene, |left, right| {
+        let mut joint = command("dpipe", None);
+        joint
+            .arg("vde_plug")
+            .arg(left.socket())
+            .args(["=", "vde_plug"])
+            .arg(right.socket());
+        joint
+    })
+}
+
+fn wirefilter(scene: &Scene) -> Result<()> {
+    joined(scene, |left, right| {
+        let mut joint = command("wirefilter", None);
+        joint.arg("-v").arg(format!(
+            "{}:{}",
+            left.socket().display(),
+            right.socket().display()
+        ));
+        joint
+    })
+}

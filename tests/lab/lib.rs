@@ -1,0 +1,35 @@
+//! The lab in which the built programs are tested: processes, network namespaces, nodes, raw
+//! VDE plugs and guests. Rings 3 to 5 are written with it; it holds no test of its own product.
+//!
+//! Everything a trial starts hangs on a [`Scene`] or on a value that ends it when dropped, and
+//! dies with the test program even when that one is killed.
+//!
+//! | I want… | Open |
+//! |---|---|
+//! | a trial, and what it needs to run | [`suite`], [`requirements`] |
+//! | to wait for something | [`wait`] |
+//! | a program and its log | [`process`] |
+//! | a node and what `vdecable` says of it | [`node`] |
+//! | a host of its own, wires, packet filters, ping, iperf3 | [`netns`], [`traffic`] |
+//! | a raw VDE plug, a frame | [`plug`], [`frames`] |
+//! | a guest that boots | [`qemu`] |
+
+pub mod frames;
+pub mod netns;
+pub mod node;
+pub mod plug;
+pub mod process;
+pub mod qemu;
+pub mod requirements;
+pub mod suite;
+pub mod traffic;
+pub mod wait;
+
+pub use netns::Netns;
+pub use node::Node;
+pub use plug::Plug;
+pub use process::Process;
+pub use qemu::Guest;
+pub use requirements::Ring;
+pub use suite::{Scene, Suite};
+pub use wait::{wait_for, wait_until};

@@ -1,0 +1,103 @@
+//! What a cable carries, over which paths.
+
+use anyhow::{Result, ensure};
+use lab::traffic::{Direction, Iperf, Ping};
+use lab::{Scene, Suite};
+
+use crate::hosts::{INNER, Pair, WIRE};
+
+/// Payload of an echo request that fills an IPv4 packet of 1500 octets.
+const FULL_PACKET: u32 = 1500 - 28;
+
+/// The same for jumbo frames.
+const FULL_JUMBO_PACKET: u32 = 9000 - 28;
+
+pub(crate) fn trials(suite: Suite) -> Suite {
+    suite
+        .trial("two_hosts_ping_each_other_over_a_cable", &[], ping)
+        .trial("a_cable_carries_tcp_in_both_directions", &["iperf3"], tcp)
+        .trial("a_cable_runs_over_ipv6", &[], ipv6)
+        .trial(
+            "full_frames_cross_a_path_of_1280_without_icmp",
+            &["iperf3"],
+            silent_router,
+        )
+        .trial(
+            "full_frames_cross_a_wire_of_1280_without_icmp",
+            &["iperf3"],
+            small_wire,
+        )
+        .trial("jumbo_frames_cross_a_cable", &["iperf3"], jumbo)
+}
+
+fn ping(scene: &Scene) -> Result<()> {
+    let pair = Pair::on_a_wire(scene)?;
+    let before = Ping::to(INNER[1]).count(1).run(&pair.a.netns)?;
+    ensure!(
+        before.received == 0,
+        "the hosts are joined before the cable is plugged"
+    );
+    pair.plug_cable()?;
+    pair.ping_both_ways(56)?;
+    pair.ping_both_ways(FULL_PACKET)
+}
+
+fn tcp(scene: &Scene) -> Result<()> {
+    let pair = Pair::on_a_wire(scene)?;
+    pair.plug_cable()?;
+    pair.ping_both_ways(56)?;
+    for streams in [1, 4] {
+        for direction in [Direction::ToServer, Direction::ToClient] {
+            let rate = pair.transfer(scene, |iperf| Iperf {
+                streams,
+                direction,
+                ..iperf
+            })?;
+            ensure!(rate > 0.0, "{streams} streams moved nothing {direction:?}");
+        }
+    }
+    pair.ping_both_ways(56)
+}
+
+fn ipv6(scene: &Scene) -> Result<()> {
+    let pair = Pair::on_an_ipv6_wire(scene)?;
+    pair.plug_cable()?;
+    pair.ping_both_ways(FULL_PACKET)
+}
+
+fn silent_router(scene: &Scene) -> Result<()> {
+    let pair = Pair::behind_a_silent_router(scene, 1280)?;
+    pair.plug_cable()?;
+    carries_full_frames(scene, &pair)
+}
+
+/// Here the hosts know the MTU, and their kernels refuse longer packets.
+fn small_wire(scene: &Scene) -> Result<()> {
+    let pair = Pair::on_a_wire(scene)?;
+    for host in [&pair.a, &pair.b] {
+        host.netns.set_mtu(WIRE, 1280)?;
+    }
+    pair.plug_cable()?;
+    carries_full_frames(scene, &pair)
+}
+
+fn carries_full_frames(scene: &Scene, pair: &Pair) -> Result<()> {
+    pair.ping_both_ways(FULL_PACKET)?;
+    for direction in [Direction::ToServer, Direction::ToClient] {
+        let rate = pair.transfer(scene, |iperf| Iperf { direction, ..iperf })?;
+        ensure!(rate > 0.0, "TCP moved nothing {direction:?}");
+    }
+    pair.ping_both_ways(FULL_PACKET)
+}
+
+fn jumbo(scene: &Scene) -> Result<()> {
+    let mut pair = Pair::on_a_wire(scene)?;
+    for host in [&mut pair.a, &mut pair.b] {
+        host.set_tap_mtu(9000)?;
+    }
+    pair.plug_cable()?;
+    pair.ping_both_ways(FULL_JUMBO_PACKET)?;
+    let rate = pair.transfer(scene, |iperf| iperf)?;
+    ensure!(rate > 0.0, "TCP with jumbo frames moved nothing");
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Ring 4: nodes in network namespaces, with taps and cables between them. Nothing here measures
+//! speed; what must arrive arrives, and what must come back comes back.
+
+mod cable;
+mod faults;
+mod hosts;
+
+use std::process::ExitCode;
+
+use lab::{Ring, Suite};
+
+fn main() -> ExitCode {
+    let suite = Suite::new(Ring::Netns).needs(&["ip", "nft", "ping", "sh"]);
+    faults::trials(cable::trials(suite)).run()
+}
