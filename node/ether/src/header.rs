@@ -1,5 +1,7 @@
 //! What a bridge reads of a frame: addresses and the outer VLAN tag.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{HEADER_LEN, TAG_LEN};
@@ -13,6 +15,20 @@ pub const ETHERTYPE_VLAN: u16 = 0x8100;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 pub struct VlanId(pub u16);
+
+impl VlanId {
+    /// Untagged and priority-tagged frames where nothing says otherwise.
+    pub const ZERO: Self = Self(0);
+
+    /// The largest identifier, 4094 (IEEE 802.1Q-2022 Table 9-2).
+    pub const MAX: Self = Self(4094);
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
 
 /// The frame cannot be relayed, whatever its destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +53,8 @@ pub struct FrameHeader {
     pub source: MacAddr,
     /// The outer 802.1Q tag's VLAN, or 0.
     pub vlan: VlanId,
+    /// Whether there is such a tag. With VLAN 0 it carries a priority alone.
+    pub tagged: bool,
 }
 
 impl FrameHeader {
@@ -53,19 +71,16 @@ impl FrameHeader {
         if source.is_group() || source.is_zero() {
             return Err(Malformed::Source(source));
         }
-        let mut vlan = VlanId(0);
-        if u16::from_be_bytes([t0, t1]) == ETHERTYPE_VLAN {
+        let mut vlan = VlanId::ZERO;
+        let tagged = u16::from_be_bytes([t0, t1]) == ETHERTYPE_VLAN;
+        if tagged {
             let tag = rest.first_chunk::<TAG_LEN>().ok_or(runt)?;
             vlan = VlanId(u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff);
             if vlan.0 == 0x0fff {
                 return Err(Malformed::Vlan);
             }
         }
-        Ok(Self {
-            destination: MacAddr([d0, d1, d2, d3, d4, d5]),
-            source,
-            vlan,
-        })
+        Ok(Self { destination: MacAddr([d0, d1, d2, d3, d4, d5]), source, vlan, tagged })
     }
 }
 
@@ -84,13 +99,19 @@ mod tests {
         let header = FrameHeader::parse(&frame(STATION, &[0x08, 0x00])).unwrap();
         assert_eq!(header.destination, MacAddr::BROADCAST);
         assert_eq!(header.source, MacAddr(STATION));
-        assert_eq!(header.vlan, VlanId(0));
+        assert_eq!((header.vlan, header.tagged), (VlanId(0), false));
+    }
+
+    #[test]
+    fn a_priority_tag_is_a_tag_of_vlan_0() {
+        let header = FrameHeader::parse(&frame(STATION, &[0x81, 0x00, 0xa0, 0, 8, 0])).unwrap();
+        assert_eq!((header.vlan, header.tagged), (VlanId(0), true));
     }
 
     #[test]
     fn the_outer_tag_names_the_vlan_without_its_priority() {
         let header = FrameHeader::parse(&frame(STATION, &[0x81, 0x00, 0xe0, 0x2a, 8, 0])).unwrap();
-        assert_eq!(header.vlan, VlanId(42));
+        assert_eq!((header.vlan, header.tagged), (VlanId(42), true));
     }
 
     #[test]

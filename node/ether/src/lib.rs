@@ -9,6 +9,7 @@
 //! | a station's address | [`mac`] |
 //! | destination, source, tag of a frame | [`header`] |
 //! | how long a frame may be | [`limits`] |
+//! | a tag inserted, replaced or removed | [`vlan`] |
 //! | what a virtio-net header says and whether to believe it | [`vnet`] |
 //! | one super-frame cut into frames, a checksum completed | [`segment`] |
 
@@ -19,8 +20,10 @@ pub mod header;
 pub mod limits;
 pub mod mac;
 pub mod segment;
+pub mod vlan;
 pub mod vnet;
 
 pub use header::{FrameHeader, Malformed, VlanId};
 pub use mac::MacAddr;
+pub use vlan::TagAction;
 pub use vnet::VnetHeader;

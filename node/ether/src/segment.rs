@@ -3,9 +3,9 @@
 //!
 //! The segments are what a sender without offload would have sent: IPv4 identification and TCP
 //! sequence count up, FIN and PSH stay with the last segment and CWR with the first (RFC 3168
-//! 6.1.2), lengths and checksums are each segment's own. Checksums are computed from the headers
-//! alone; the pseudo-header sum that the sender left in the field is not read, so a wrong one does
-//! no harm. Frames are not padded to the Ethernet minimum.
+//! 6.1.2), lengths and checksums are each segment's own, computed from the headers alone. A single
+//! frame is summed as the header says, whatever its protocol, on top of what the sender left in the
+//! field (VIRTIO 1.2, 5.1.6.2). Frames are not padded to the Ethernet minimum.
 
 mod checksum;
 #[cfg(test)]
@@ -13,7 +13,7 @@ mod tests;
 
 use checksum::Sum;
 
-use crate::vnet::{Gso, Layout, Network, Transport, VnetError, VnetHeader, tcp};
+use crate::vnet::{Gso, Layout, Network, Transport, VnetError, VnetHeader, Work, tcp};
 
 /// Finished frames, one behind the other in memory that is used again.
 ///
@@ -29,10 +29,7 @@ pub struct SegmentBuffer {
 impl SegmentBuffer {
     /// An empty buffer that has not allocated.
     pub const fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            ends: Vec::new(),
-        }
+        Self { bytes: Vec::new(), ends: Vec::new() }
     }
 
     /// Forgets all frames and keeps the memory.
@@ -54,9 +51,7 @@ impl SegmentBuffer {
     /// The frames, in the order in which they are to be sent.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut start = 0;
-        self.ends
-            .iter()
-            .map(move |&end| &self.bytes[std::mem::replace(&mut start, end)..end])
+        self.ends.iter().map(move |&end| &self.bytes[std::mem::replace(&mut start, end)..end])
     }
 
     /// Appends a frame made of two parts, and hands it out to be finished.
@@ -80,17 +75,15 @@ pub fn split_into(
     frame: &[u8],
     out: &mut SegmentBuffer,
 ) -> Result<(), VnetError> {
-    let layout = header.check(frame)?;
-    match (layout, header.gso) {
-        (Some(layout), Some(gso)) => cut(&layout, gso, frame, out),
-        (Some(layout), None) => {
-            let addresses = Sum::new().add(&frame[layout.addresses()]);
-            let frame = out.push(frame, &[]);
-            complete(&layout, addresses, &mut frame[..layout.end]);
-        }
-        (None, _) => {
+    match header.check(frame)? {
+        Work::None => {
             out.push(frame, &[]);
         }
+        Work::Sum { from, at, end } => {
+            let checksum = Sum::new().add(&frame[from..end]).finish();
+            out.push(frame, &[])[at..at + 2].copy_from_slice(&never_zero(checksum));
+        }
+        Work::Cut(layout, gso) => cut(&layout, gso, frame, out),
     }
     Ok(())
 }
@@ -106,11 +99,7 @@ fn cut(layout: &Layout, gso: Gso, frame: &[u8], out: &mut SegmentBuffer) {
         let start = index * size;
         let end = payload.len().min(start + size);
         let segment = out.push(headers, &payload[start..end]);
-        let place = Place {
-            index: short(index),
-            start: short(start),
-            last: index + 1 == count,
-        };
+        let place = Place { index: short(index), start: short(start), last: index + 1 == count };
         finish_network(layout, place, segment);
         match layout.transport {
             Transport::Tcp => finish_tcp(layout, place, segment),
@@ -138,11 +127,7 @@ fn finish_network(layout: &Layout, place: Place, segment: &mut [u8]) {
     match layout.network {
         Network::V4 => {
             put(segment, at + 2, short(segment.len() - at));
-            put(
-                segment,
-                at + 4,
-                get(segment, at + 4).wrapping_add(place.index),
-            );
+            put(segment, at + 4, get(segment, at + 4).wrapping_add(place.index));
             put(segment, at + 10, 0);
             let sum = Sum::new().add(&segment[at..layout.transport_at]);
             segment[at + 10..at + 12].copy_from_slice(&sum.finish());
@@ -179,15 +164,16 @@ fn complete(layout: &Layout, addresses: Sum, frame: &mut [u8]) {
     let at = layout.transport_at + usize::from(layout.transport.checksum_at());
     put(frame, at, 0);
     let packet = &frame[layout.transport_at..];
-    let pseudo_header = addresses
-        .add_number(short(packet.len()))
-        .add_number(layout.transport.protocol().into());
-    let mut checksum = pseudo_header.add(packet).finish();
-    // Zero would say that there is no checksum; its complement is the same number (RFC 768).
-    if layout.transport == Transport::Udp && checksum == [0; 2] {
-        checksum = [0xff; 2];
-    }
+    let pseudo_header =
+        addresses.add_number(short(packet.len())).add_number(layout.transport.protocol().into());
+    let checksum = never_zero(pseudo_header.add(packet).finish());
     frame[at..at + 2].copy_from_slice(&checksum);
+}
+
+/// In UDP zero would say that there is no checksum (RFC 768). Its complement is the same number to
+/// whoever verifies, so that it serves every protocol.
+fn never_zero(checksum: [u8; 2]) -> [u8; 2] {
+    if checksum == [0; 2] { [0xff; 2] } else { checksum }
 }
 
 fn get(bytes: &[u8], at: usize) -> u16 {

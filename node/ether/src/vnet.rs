@@ -7,8 +7,13 @@
 //!
 //! Source: Virtual I/O Device (VIRTIO) Version 1.2, 5.1.6. A header comes from a guest or from
 //! another node, so nothing in it is believed before [`VnetHeader::validate`] has compared it with
-//! the frame. IPv6 extension headers are refused here: no stack asks a device to finish a packet
-//! that has them often enough to be worth the walk, and a routing header would change the checksum.
+//! the frame.
+//!
+//! A single frame may have its checksum open in any protocol: a tap takes such frames of ICMPv6, of
+//! tunnels around TCP, of whatever the kernel sums this way (`NETIF_F_HW_CSUM`), so that here only
+//! the place must be inside the frame. A super-frame is TCP or UDP directly behind the IP header.
+//! IPv6 extension headers are refused in front of them: no stack hands over a super-frame that has
+//! them often enough to be worth the walk, and a routing header would change the checksum.
 
 #[cfg(test)]
 pub(crate) mod builder;
@@ -18,7 +23,7 @@ mod tests;
 
 pub(crate) use layout::{Layout, Network, Transport, tcp};
 
-use crate::limits::{MAX_FRAME, MAX_SUPER_FRAME};
+use crate::limits::{HEADER_LEN, MAX_FRAME, MAX_SUPER_FRAME};
 
 const NEEDS_CSUM: u8 = 1;
 const DATA_VALID: u8 = 2;
@@ -45,9 +50,11 @@ pub enum Checksum {
     Complete,
     /// The frame carries it, and whoever delivered the frame found it right.
     Valid,
-    /// It is still to be summed, from `start` to the end of the packet.
+    /// It is still to be summed, from `start` to the end of the packet. Its field holds the sum of
+    /// the pseudo header until then.
     Partial {
-        /// Where the transport header begins, in octets from the start of the frame.
+        /// Where the sum begins, in octets from the start of the frame: at the TCP or UDP header,
+        /// in a tunnel at the inner one.
         start: u16,
         /// Where the checksum belongs, in octets from `start`: 16 for TCP, 6 for UDP.
         offset: u16,
@@ -124,8 +131,9 @@ pub enum VnetError {
     /// The frame ends inside its headers.
     #[error("frame of {0} octets ends inside its headers")]
     Truncated(usize),
-    /// Neither IPv4 nor IPv6 behind at most two VLAN tags; the EtherType that was found.
-    #[error("EtherType {0:#06x} has no checksum to complete")]
+    /// A super-frame that is neither IPv4 nor IPv6 behind at most two VLAN tags; the EtherType that
+    /// was found.
+    #[error("super-frame of EtherType {0:#06x} cannot be cut")]
     NotIp(u16),
     /// The IP header has the wrong version or an impossible length.
     #[error("malformed IP header")]
@@ -142,8 +150,9 @@ pub enum VnetError {
     /// The frame is not what its GSO type says.
     #[error("the frame is not {0:?}")]
     Kind(GsoKind),
-    /// The checksum is not where the frame's own headers have it.
-    #[error("checksum at {start}+{offset} is not the frame's transport checksum")]
+    /// The checksum does not lie in the frame behind its Ethernet header, or not where the headers
+    /// of a super-frame have it.
+    #[error("checksum at {start}+{offset} is not where the frame can have one")]
     ChecksumPlace {
         /// What the header says.
         start: u16,
@@ -155,17 +164,24 @@ pub enum VnetError {
     TcpFlags(u8),
 }
 
+/// What is to be done to a frame whose header fits it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Work {
+    /// Nothing.
+    None,
+    /// Sum the octets `from..end`, and put the checksum `at` its place. All within the frame.
+    Sum { from: usize, at: usize, end: usize },
+    /// Cut it.
+    Cut(Layout, Gso),
+}
+
 impl VnetHeader {
     /// Octets on the wire. The 12-octet form of a tap or of VIRTIO 1 adds a buffer count, which is
     /// the port's affair.
     pub const LEN: usize = 10;
 
     /// Nothing to be done: an ordinary frame.
-    pub const PLAIN: Self = Self {
-        checksum: Checksum::Complete,
-        gso: None,
-        header_len: 0,
-    };
+    pub const PLAIN: Self = Self { checksum: Checksum::Complete, gso: None, header_len: 0 };
 
     /// Reads a header: flags, GSO type, then header length, segment size, checksum start and
     /// offset as 16-bit little-endian numbers.
@@ -180,10 +196,7 @@ impl VnetHeader {
         // A sum still to be made outranks the claim that it is right: the claim is about the rest.
         let checksum = if flags & NEEDS_CSUM != 0 {
             let start = u16::from_le_bytes([c0, c1]);
-            Checksum::Partial {
-                start,
-                offset: u16::from_le_bytes([o0, o1]),
-            }
+            Checksum::Partial { start, offset: u16::from_le_bytes([o0, o1]) }
         } else if flags & DATA_VALID != 0 {
             Checksum::Valid
         } else {
@@ -201,16 +214,8 @@ impl VnetHeader {
             return Err(VnetError::Ecn(gso_type));
         }
         let segment_size = u16::from_le_bytes([s0, s1]);
-        let gso = kind.map(|kind| Gso {
-            kind,
-            ecn,
-            segment_size,
-        });
-        let header = Self {
-            checksum,
-            gso,
-            header_len: u16::from_le_bytes([h0, h1]),
-        };
+        let gso = kind.map(|kind| Gso { kind, ecn, segment_size });
+        let header = Self { checksum, gso, header_len: u16::from_le_bytes([h0, h1]) };
         header.check_gso()?;
         Ok(header)
     }
@@ -228,10 +233,7 @@ impl VnetHeader {
                 GsoKind::TcpV6 => GSO_TCPV6,
                 GsoKind::Udp => GSO_UDP_L4,
             };
-            (
-                if gso.ecn { kind | GSO_ECN } else { kind },
-                gso.segment_size,
-            )
+            (if gso.ecn { kind | GSO_ECN } else { kind }, gso.segment_size)
         });
         let [h0, h1] = self.header_len.to_le_bytes();
         let [s0, s1] = segment_size.to_le_bytes();
@@ -255,8 +257,9 @@ impl VnetHeader {
     /// Compares the header with the frame that came with it, before either may reach a tap or a
     /// guest: both act on the header's offsets inside an operating system's kernel.
     ///
-    /// A plain header only bounds the frame's length; any other must fit the frame's own Ethernet
-    /// header, at most two VLAN tags, IP header without IPv6 extensions, and TCP or UDP header.
+    /// A plain header only bounds the frame's length. An open checksum must lie in the frame. A
+    /// super-frame must fit its own Ethernet header, at most two VLAN tags, IP header without IPv6
+    /// extensions, and TCP or UDP header.
     /// [`split_into`](crate::segment::split_into) makes the same checks itself.
     ///
     /// # Errors
@@ -265,36 +268,37 @@ impl VnetHeader {
         self.check(frame).map(drop)
     }
 
-    /// [`validate`](Self::validate), keeping what was learned about the frame: `None` when there is
-    /// nothing to be done to it.
-    pub(crate) fn check(&self, frame: &[u8]) -> Result<Option<Layout>, VnetError> {
+    /// [`validate`](Self::validate), keeping what was learned about the frame.
+    pub(crate) fn check(&self, frame: &[u8]) -> Result<Work, VnetError> {
         let len = frame.len();
-        let limit = if self.is_super_frame() {
-            MAX_SUPER_FRAME
-        } else {
-            MAX_FRAME
-        };
+        let limit = if self.is_super_frame() { MAX_SUPER_FRAME } else { MAX_FRAME };
         if len > limit {
             return Err(VnetError::TooLong { len, limit });
         }
         if usize::from(self.header_len) > len {
-            return Err(VnetError::HeaderLen {
-                header_len: self.header_len,
-                len,
-            });
+            return Err(VnetError::HeaderLen { header_len: self.header_len, len });
         }
         self.check_gso()?;
         let Checksum::Partial { start, offset } = self.checksum else {
-            return Ok(None);
+            return Ok(Work::None);
+        };
+        let misplaced = VnetError::ChecksumPlace { start, offset };
+        let (from, at) = (usize::from(start), usize::from(start) + usize::from(offset));
+        let Some(gso) = self.gso else {
+            // What is behind the IP packet is padding, of which the sender knows nothing.
+            let end = layout::packet_end(frame).filter(|&end| at + 2 <= end).unwrap_or(len);
+            // The addresses have been acted upon already and must stay as they are.
+            if from < HEADER_LEN || at + 2 > end {
+                return Err(misplaced);
+            }
+            return Ok(Work::Sum { from, at, end });
         };
         let layout = Layout::parse(frame)?;
-        if usize::from(start) != layout.transport_at || offset != layout.transport.checksum_at() {
-            return Err(VnetError::ChecksumPlace { start, offset });
+        if from != layout.transport_at || offset != layout.transport.checksum_at() {
+            return Err(misplaced);
         }
-        if let Some(gso) = self.gso {
-            gso.check(&layout, frame)?;
-        }
-        Ok(Some(layout))
+        gso.check(&layout, frame)?;
+        Ok(Work::Cut(layout, gso))
     }
 
     /// What can be said about the GSO fields without the frame. The fields are public, so a header
@@ -323,10 +327,7 @@ impl Gso {
         let segment_size = usize::from(self.segment_size);
         let len = layout.payload_at + payload.min(segment_size);
         if len > MAX_FRAME {
-            return Err(VnetError::TooLong {
-                len,
-                limit: MAX_FRAME,
-            });
+            return Err(VnetError::TooLong { len, limit: MAX_FRAME });
         }
         let segments = payload.div_ceil(segment_size);
         if segments > MAX_SEGMENTS {

@@ -20,6 +20,9 @@ pub enum DropReason {
     BadSource,
     /// The tag has the reserved VLAN identifier 4095.
     BadVlan,
+    /// In a VLAN that its ingress port does not carry, or without a tag on a port that takes none:
+    /// ingress filtering (IEEE 802.1Q-2022 8.6.2).
+    VlanNotMember,
     /// To one of the sixteen addresses that no bridge relays (IEEE 802.1Q-2022 Table 8-1).
     Reserved,
     /// The destination is behind the port that the frame came from: filtered, nothing is lost.
@@ -48,10 +51,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
+        Self::VlanNotMember,
         Self::Reserved,
         Self::SamePort,
         Self::UnknownPort,
@@ -77,6 +81,7 @@ impl DropReason {
             Self::Runt => "runt",
             Self::BadSource => "bad-source",
             Self::BadVlan => "bad-vlan",
+            Self::VlanNotMember => "vlan-not-member",
             Self::Reserved => "reserved",
             Self::SamePort => "same-port",
             Self::UnknownPort => "unknown-port",
@@ -201,10 +206,7 @@ mod tests {
     fn errors_of_a_frame_have_their_reason() {
         assert_eq!(DropReason::from(Malformed::Runt(3)), DropReason::Runt);
         assert_eq!(DropReason::from(Malformed::Vlan), DropReason::BadVlan);
-        assert_eq!(
-            DropReason::from(VnetError::SegmentSize),
-            DropReason::BadVnetHeader
-        );
+        assert_eq!(DropReason::from(VnetError::SegmentSize), DropReason::BadVnetHeader);
         let too_long = VnetError::TooLong { len: 2, limit: 1 };
         assert_eq!(DropReason::from(too_long), DropReason::Oversize);
     }

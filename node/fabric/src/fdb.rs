@@ -44,7 +44,7 @@ pub struct Counters {
     pub aged: u64,
     /// An entry made room for another.
     pub evicted: u64,
-    /// An entry left with its port.
+    /// An entry left with its port, or because the port's VLANs changed.
     pub forgotten: u64,
     /// A station was heard but not learned, as only the last entries of other ports could have
     /// made room. Its frames are relayed; frames to it are flooded.
@@ -151,10 +151,7 @@ impl Fdb {
 
     /// When the next entry is due.
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
-        self.slab
-            .get(self.by_age.oldest()?)
-            .seen
-            .checked_add(self.ageing_time)
+        self.slab.get(self.by_age.oldest()?).seen.checked_add(self.ageing_time)
     }
 
     /// The entries that are not due yet, in no order.
@@ -163,18 +160,11 @@ impl Fdb {
         now: Instant,
     ) -> impl Iterator<Item = (VlanId, MacAddr, PortId, Duration)> {
         let entries = self.table.iter().map(|index| self.slab.get(*index));
-        entries
-            .filter(move |entry| !self.is_expired(entry, now))
-            .map(move |entry| {
-                let [v0, v1, mac @ ..] = entry.key.to_be_bytes();
-                let vlan = VlanId(u16::from_be_bytes([v0, v1]));
-                (
-                    vlan,
-                    MacAddr(mac),
-                    entry.port,
-                    now.saturating_duration_since(entry.seen),
-                )
-            })
+        entries.filter(move |entry| !self.is_expired(entry, now)).map(move |entry| {
+            let [v0, v1, mac @ ..] = entry.key.to_be_bytes();
+            let vlan = VlanId(u16::from_be_bytes([v0, v1]));
+            (vlan, MacAddr(mac), entry.port, now.saturating_duration_since(entry.seen))
+        })
     }
 
     #[inline]
@@ -185,9 +175,7 @@ impl Fdb {
     #[inline]
     fn find(&self, key: u64) -> Option<u32> {
         let hash = hash(self.seed, &self.shared_seed, key);
-        self.table
-            .find(hash, |index| self.slab.get(*index).key == key)
-            .copied()
+        self.table.find(hash, |index| self.slab.get(*index).key == key).copied()
     }
 
     fn refresh(&mut self, index: u32, now: Instant) {
@@ -250,15 +238,13 @@ impl Fdb {
     fn insert(&mut self, key: u64, port: PortId, now: Instant) {
         let index = self.slab.insert(key, port, now);
         let (slab, seed, shared_seed) = (&self.slab, self.seed, &self.shared_seed);
-        self.table
-            .insert_unique(hash(seed, shared_seed, key), index, |index| {
-                hash(seed, shared_seed, slab.get(*index).key)
-            });
+        self.table.insert_unique(hash(seed, shared_seed, key), index, |index| {
+            hash(seed, shared_seed, slab.get(*index).key)
+        });
         if self.ports.len() <= port.index() {
             self.ports.resize_with(port.index() + 1, List::default);
         }
-        self.slab
-            .push_newest(&mut self.ports[port.index()], Order::Port, index);
+        self.slab.push_newest(&mut self.ports[port.index()], Order::Port, index);
         self.slab.push_newest(&mut self.by_age, Order::Age, index);
         let len = self.ports[port.index()].len;
         self.resize_port(port, len - 1, len);
@@ -270,8 +256,7 @@ impl Fdb {
         if let Ok(entry) = self.table.find_entry(hash, |candidate| *candidate == index) {
             entry.remove();
         }
-        self.slab
-            .unlink(&mut self.ports[port.index()], Order::Port, index);
+        self.slab.unlink(&mut self.ports[port.index()], Order::Port, index);
         self.slab.unlink(&mut self.by_age, Order::Age, index);
         self.slab.remove(index);
         let len = self.ports[port.index()].len;

@@ -11,6 +11,7 @@
 //! | the defaults, and why | [`config`] |
 //! | why a frame was dropped | [`drop_reason`] |
 //! | what a port is here | [`port`] |
+//! | which VLAN a frame is in, and with which tag it leaves | [`vlan`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -20,9 +21,11 @@ pub mod config;
 pub mod drop_reason;
 mod fdb;
 pub mod port;
+pub mod vlan;
 
 pub use bridge::{Bridge, Snapshot, SnapshotEntry, Verdict};
 pub use config::Config;
 pub use drop_reason::{DropCounters, DropReason};
 pub use fdb::Counters;
 pub use port::{PortId, PortKind};
+pub use vlan::{Classified, Membership, VlanError, VlanPolicy, VlanSnapshot};

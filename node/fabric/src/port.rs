@@ -34,6 +34,6 @@ pub enum PortKind {
     /// Stations are behind it: a guest, a tap, a local program. The number of its entries is
     /// bounded by [`Config::per_port_capacity`](crate::Config::per_port_capacity).
     Access,
-    /// Other nodes are behind it, with all their stations.
+    /// Other nodes are behind it, with all their stations and all their VLANs.
     Cable,
 }

@@ -24,11 +24,7 @@ impl Sum {
             let word = u64::from_ne_bytes(word);
             (word >> 32) + (word & 0xffff_ffff)
         };
-        Self(
-            words
-                .iter()
-                .fold(self.0 + halves(last), |sum, word| sum + halves(*word)),
-        )
+        Self(words.iter().fold(self.0 + halves(last), |sum, word| sum + halves(*word)))
     }
 
     /// Adds a number that the frame would have in network order.

@@ -1,8 +1,10 @@
+//! What finished segments must satisfy, checked with a checksum of their own.
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::limits::MAX_FRAME;
-use crate::vnet::builder::{ACK, CWR, FIN, PSH, Packet, URG, any_packet, payload};
+use crate::vnet::builder::{ACK, CWR, FIN, PSH, Packet, URG, any_packet, naive_sum, payload};
 use crate::vnet::{Checksum, Gso, GsoKind};
 
 fn split(header: VnetHeader, frame: &[u8]) -> Vec<Vec<u8>> {
@@ -10,17 +12,6 @@ fn split(header: VnetHeader, frame: &[u8]) -> Vec<Vec<u8>> {
     split_into(header, frame, &mut out).unwrap();
     assert_eq!(out.iter().len(), out.len());
     out.iter().map(<[u8]>::to_vec).collect()
-}
-
-/// The sum of RFC 1071 as its first page states it, carries and all; right packets give 0xffff.
-fn naive_sum(octets: impl IntoIterator<Item = u8>) -> u16 {
-    let octets: Vec<u8> = octets.into_iter().collect();
-    let mut sum = 0_u32;
-    for pair in octets.chunks(2) {
-        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u16::try_from(sum).unwrap()
 }
 
 /// Whether all checksums and lengths of a finished frame of `packet`'s form are right.
@@ -31,15 +22,9 @@ fn verify(packet: &Packet, frame: &[u8]) {
         Network::V4 => {
             let header = frame[network..transport].iter().copied();
             assert_eq!(naive_sum(header), 0xffff, "IPv4 header checksum");
-            (
-                &frame[network + 12..network + 20],
-                network + be16(network + 2),
-            )
+            (&frame[network + 12..network + 20], network + be16(network + 2))
         }
-        Network::V6 => (
-            &frame[network + 8..network + 40],
-            transport + be16(network + 4),
-        ),
+        Network::V6 => (&frame[network + 8..network + 40], transport + be16(network + 4)),
     };
     let (protocol, checksum) = match packet.transport {
         Transport::Tcp => (6, transport + 16),
@@ -50,17 +35,9 @@ fn verify(packet: &Packet, frame: &[u8]) {
         }
     };
     let length = u32::try_from(end - transport).unwrap().to_be_bytes();
-    let pseudo_header = addresses
-        .iter()
-        .copied()
-        .chain(length)
-        .chain([0, 0, 0, protocol]);
+    let pseudo_header = addresses.iter().copied().chain(length).chain([0, 0, 0, protocol]);
     let covered = pseudo_header.chain(frame[transport..end].iter().copied());
-    assert_eq!(
-        naive_sum(covered),
-        0xffff,
-        "transport checksum at {checksum}"
-    );
+    assert_eq!(naive_sum(covered), 0xffff, "transport checksum at {checksum}");
 }
 
 /// The super-frame that `segments` came from must have been `packet`.
@@ -72,34 +49,18 @@ fn reassemble(packet: &Packet, size: usize, segments: &[Vec<u8>]) {
         let last = index + 1 == segments.len();
         verify(packet, segment);
         assert!(segment.len() <= headers + size);
-        assert!(
-            last || segment.len() == headers + size,
-            "only the last may be short"
-        );
+        assert!(last || segment.len() == headers + size, "only the last may be short");
         assert_eq!(segment[..packet.network_at()], whole[..packet.network_at()]);
         if packet.network == Network::V4 {
             let at = packet.network_at() + 4;
-            let expected = packet
-                .identification
-                .wrapping_add(u16::try_from(index).unwrap());
-            assert_eq!(
-                segment[at..at + 2],
-                expected.to_be_bytes(),
-                "identification"
-            );
-            assert_eq!(
-                segment.len() - packet.network_at(),
-                get(segment, at - 2).into()
-            );
+            let expected = packet.identification.wrapping_add(u16::try_from(index).unwrap());
+            assert_eq!(segment[at..at + 2], expected.to_be_bytes(), "identification");
+            assert_eq!(segment.len() - packet.network_at(), get(segment, at - 2).into());
         }
         if packet.transport == Transport::Tcp {
             let tcp = &segment[packet.transport_at()..];
             let done = u32::try_from(payload.len()).unwrap();
-            assert_eq!(
-                tcp[4..8],
-                packet.sequence.wrapping_add(done).to_be_bytes(),
-                "sequence"
-            );
+            assert_eq!(tcp[4..8], packet.sequence.wrapping_add(done).to_be_bytes(), "sequence");
             let kept =
                 if last { 0xff } else { !(FIN | PSH) } & if index == 0 { 0xff } else { !CWR };
             assert_eq!(tcp[13] & !URG, packet.flags & kept & !URG, "flags");
@@ -118,16 +79,7 @@ fn reassemble(packet: &Packet, size: usize, segments: &[Vec<u8>]) {
 fn a_finished_frame_passes_unchanged() {
     for checksum in [Checksum::Complete, Checksum::Valid] {
         let frame = payload(99);
-        assert_eq!(
-            split(
-                VnetHeader {
-                    checksum,
-                    ..VnetHeader::PLAIN
-                },
-                &frame
-            ),
-            [frame]
-        );
+        assert_eq!(split(VnetHeader { checksum, ..VnetHeader::PLAIN }, &frame), [frame]);
     }
 }
 
@@ -152,15 +104,85 @@ fn the_urgent_pointer_stays_at_its_octet() {
 }
 
 #[test]
-fn a_checksum_of_zero_is_written_as_its_complement_in_udp_only() {
-    for (transport, expected) in [(Transport::Udp, 0xffff), (Transport::Tcp, 0)] {
-        let mut packet = Packet::new(Network::V4, transport, vec![0; 2]);
+fn a_checksum_of_zero_is_written_as_its_complement() {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        let mut packet = Packet::new(Network::V6, transport, vec![0; 2]);
         let at = packet.transport_at() + if transport == Transport::Udp { 6 } else { 16 };
-        let sum = get(&split(packet.partial(), &packet.frame())[0], at);
-        packet.payload = sum.to_be_bytes().to_vec();
-        let frame = &split(packet.partial(), &packet.frame())[0];
-        assert_eq!(get(frame, at), expected);
+        for header in [packet.partial(), packet.super_frame(2)] {
+            packet.payload = vec![0; 2];
+            let sum = get(&split(header, &packet.frame())[0], at);
+            packet.payload = sum.to_be_bytes().to_vec();
+            let frame = &split(header, &packet.frame())[0];
+            assert_eq!(get(frame, at), 0xffff);
+            verify(&packet, frame);
+        }
     }
+}
+
+#[test]
+fn segments_are_summed_from_their_headers_whatever_the_sender_left() {
+    let packet = Packet::tcp_v4(25);
+    let right = split(packet.super_frame(10), &packet.frame());
+    let mut frame = packet.frame();
+    put(&mut frame, packet.transport_at() + 16, 0xdead);
+    assert_eq!(split(packet.super_frame(10), &frame), right);
+}
+
+/// A header that asks for one sum.
+fn open_at(start: usize, offset: u16) -> VnetHeader {
+    VnetHeader {
+        checksum: Checksum::Partial { start: u16::try_from(start).unwrap(), offset },
+        ..VnetHeader::PLAIN
+    }
+}
+
+#[test]
+fn the_open_checksum_of_a_packet_in_a_tunnel_is_the_inner_one() {
+    let inner = Packet::tcp_v4(99);
+    // A VXLAN header (RFC 7348 section 5) in front of the inner frame.
+    let vxlan = [8, 0, 0, 0, 0, 0, 7, 0];
+    let outer = Packet {
+        padding: 5,
+        ..Packet::new(Network::V6, Transport::Udp, [&vxlan[..], &inner.frame()].concat())
+    };
+    let inner_at = outer.payload_at() + vxlan.len();
+    let header = open_at(inner_at + inner.transport_at(), 16);
+    let [finished] = &split(header, &outer.frame())[..] else { panic!("one frame") };
+    let found = &finished[inner_at..finished.len() - outer.padding];
+    let (ip, tcp) = (inner.network_at(), inner.transport_at());
+    let length = u16::try_from(found.len() - tcp).unwrap().to_be_bytes();
+    let pseudo_header = found[ip + 12..ip + 20].iter().copied();
+    let covered = pseudo_header.chain(length).chain([0, 6]).chain(found[tcp..].iter().copied());
+    assert_eq!(naive_sum(covered), 0xffff);
+    assert_eq!(finished[..inner_at], outer.frame()[..inner_at], "the outer headers stay");
+}
+
+#[test]
+fn an_open_checksum_of_icmpv6_is_completed() {
+    let packet = Packet::new(Network::V6, Transport::Udp, payload(33));
+    let mut frame = packet.frame();
+    let at = packet.transport_at();
+    frame[packet.network_at() + 6] = 58;
+    // Type, code, and the sum of the pseudo header (RFC 4443 section 2.3).
+    let addresses = frame[packet.network_at() + 8..at].to_vec();
+    let length = u16::try_from(frame.len() - at).unwrap().to_be_bytes();
+    let pseudo_header: Vec<u8> = addresses.into_iter().chain(length).chain([0, 58]).collect();
+    frame[at..at + 2].copy_from_slice(&[128, 0]);
+    put(&mut frame, at + 2, naive_sum(pseudo_header.iter().copied()));
+    frame.extend([0x99; 4]);
+    let [finished] = &split(open_at(at, 2), &frame)[..] else { panic!("one frame") };
+    let message = finished[at..finished.len() - 4].iter().copied();
+    assert_eq!(naive_sum(pseudo_header.into_iter().chain(message)), 0xffff);
+    assert_eq!(finished[finished.len() - 4..], [0x99; 4], "padding stays");
+}
+
+#[test]
+fn a_frame_that_is_no_ip_packet_is_summed_to_its_end() {
+    let mut frame = payload(61);
+    frame[12..14].copy_from_slice(&[0x88, 0xb5]);
+    put(&mut frame, 20, 0);
+    let [finished] = &split(open_at(14, 6), &frame)[..] else { panic!("one frame") };
+    assert_eq!(naive_sum(finished[14..].iter().copied()), 0xffff);
 }
 
 #[test]

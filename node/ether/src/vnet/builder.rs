@@ -11,6 +11,23 @@ pub(crate) const ACK: u8 = 0x10;
 pub(crate) const URG: u8 = 0x20;
 pub(crate) const CWR: u8 = 0x80;
 
+const V4_ADDRESSES: [u8; 8] = [192, 0, 2, 1, 198, 51, 100, 7];
+const V6_ADDRESSES: [u8; 32] = [
+    0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, //
+    0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 2,
+];
+
+/// The sum of RFC 1071 as its first page states it, carries and all; right packets give 0xffff.
+pub(crate) fn naive_sum(octets: impl IntoIterator<Item = u8>) -> u16 {
+    let octets: Vec<u8> = octets.into_iter().collect();
+    let mut sum = 0_u32;
+    for pair in octets.chunks(2) {
+        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    u16::try_from(sum).unwrap()
+}
+
 /// A TCP or UDP frame as an offloading sender hands it over: no transport checksum yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Packet {
@@ -87,38 +104,32 @@ impl Packet {
             Network::V4 => {
                 let header_len = 20 + 4 * usize::from(self.ip_options);
                 frame.extend([0x08, 0x00, 0x45 + self.ip_options, 0]);
-                frame.extend(
-                    u16::try_from(header_len + segment_len)
-                        .unwrap()
-                        .to_be_bytes(),
-                );
+                frame.extend(u16::try_from(header_len + segment_len).unwrap().to_be_bytes());
                 frame.extend(self.identification.to_be_bytes());
                 frame.extend([0x40, 0, 64, self.protocol(), 0xba, 0xad]);
-                frame.extend([192, 0, 2, 1, 198, 51, 100, 7]);
+                frame.extend(V4_ADDRESSES);
                 frame.extend(vec![1; 4 * usize::from(self.ip_options)]);
             }
             Network::V6 => {
                 frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
                 frame.extend(u16::try_from(segment_len).unwrap().to_be_bytes());
                 frame.extend([self.protocol(), 64]);
-                frame.extend([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-                frame.extend([
-                    0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 2,
-                ]);
+                frame.extend(V6_ADDRESSES);
             }
         }
+        let pseudo_header = self.pseudo_header(segment_len).to_be_bytes();
         frame.extend([0xc0, 0x01, 0x14, 0x51]);
         match self.transport {
             Transport::Tcp => {
                 frame.extend(self.sequence.to_be_bytes());
                 frame.extend([1, 2, 3, 4, (5 + self.tcp_options) << 4, self.flags, 0x10, 0]);
-                frame.extend([0xde, 0xad]);
+                frame.extend(pseudo_header);
                 frame.extend(self.urgent.to_be_bytes());
                 frame.extend(vec![1; 4 * usize::from(self.tcp_options)]);
             }
             Transport::Udp => {
                 frame.extend(u16::try_from(segment_len).unwrap().to_be_bytes());
-                frame.extend([0xde, 0xad]);
+                frame.extend(pseudo_header);
             }
         }
         frame.extend(&self.payload);
@@ -126,26 +137,26 @@ impl Packet {
         frame
     }
 
+    /// What the sender leaves in the checksum's place (VIRTIO 1.2, 5.1.6.2).
+    fn pseudo_header(&self, segment_len: usize) -> u16 {
+        let addresses = match self.network {
+            Network::V4 => &V4_ADDRESSES[..],
+            Network::V6 => &V6_ADDRESSES[..],
+        };
+        let length = u16::try_from(segment_len).unwrap().to_be_bytes();
+        let rest = length.into_iter().chain([0, self.protocol()]);
+        naive_sum(addresses.iter().copied().chain(rest))
+    }
+
     fn protocol(&self) -> u8 {
-        if self.transport == Transport::Tcp {
-            6
-        } else {
-            17
-        }
+        if self.transport == Transport::Tcp { 6 } else { 17 }
     }
 
     /// The header of this packet as one frame with its checksum open.
     pub(crate) fn partial(&self) -> VnetHeader {
-        let offset = if self.transport == Transport::Tcp {
-            16
-        } else {
-            6
-        };
+        let offset = if self.transport == Transport::Tcp { 16 } else { 6 };
         let start = u16::try_from(self.transport_at()).unwrap();
-        VnetHeader {
-            checksum: Checksum::Partial { start, offset },
-            ..VnetHeader::PLAIN
-        }
+        VnetHeader { checksum: Checksum::Partial { start, offset }, ..VnetHeader::PLAIN }
     }
 
     /// The header of this packet as a super-frame.
@@ -156,17 +167,9 @@ impl Packet {
             (_, Transport::Udp) => GsoKind::Udp,
         };
         let ecn = self.transport == Transport::Tcp && self.flags & CWR != 0;
-        let gso = Some(Gso {
-            kind,
-            ecn,
-            segment_size,
-        });
+        let gso = Some(Gso { kind, ecn, segment_size });
         let header_len = u16::try_from(self.payload_at()).unwrap();
-        VnetHeader {
-            gso,
-            header_len,
-            ..self.partial()
-        }
+        VnetHeader { gso, header_len, ..self.partial() }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Where the headers of a TCP or UDP frame begin and end, for the work that a virtio-net header
-//! asks for. It reads only what that work needs; what it accepts, [`crate::segment`] may index.
+//! Where the headers of a TCP or UDP super-frame begin and end, for the work that a virtio-net header
+//! asks for, and where any IP packet ends. It reads only what that work needs; what it accepts, [`crate::segment`] may index.
 //!
 //! Source: IEEE 802.1Q-2022 clause 9 (tags), RFC 791, RFC 8200, RFC 9293, RFC 768.
 
@@ -81,9 +81,19 @@ pub(crate) struct Layout {
     pub(crate) end: usize,
 }
 
-impl Layout {
-    /// Finds the headers of an unfragmented TCP or UDP packet.
-    pub(crate) fn parse(frame: &[u8]) -> Result<Self, VnetError> {
+/// The network layer of a frame.
+struct Packet {
+    network: Network,
+    network_at: usize,
+    header_len: usize,
+    /// Octets from `network_at` on, by the packet's own word.
+    len: usize,
+    is_fragment: bool,
+    protocol: u8,
+}
+
+impl Packet {
+    fn parse(frame: &[u8]) -> Result<Self, VnetError> {
         let truncated = VnetError::Truncated(frame.len());
         let mut at = ETHERTYPE_AT;
         let mut ethertype = be16(frame, at).ok_or(truncated)?;
@@ -96,43 +106,71 @@ impl Layout {
         }
         let network_at = at + 2;
         let packet = &frame[network_at..];
-        let (network, header_len, length, protocol) = match ethertype {
+        let parsed = match ethertype {
             ETHERTYPE_IPV4 => {
                 let header = packet.first_chunk::<IPV4_HEADER_LEN>().ok_or(truncated)?;
                 let header_len = usize::from(header[0] & 0x0f) * 4;
                 if header[0] >> 4 != 4 || header_len < IPV4_HEADER_LEN {
                     return Err(VnetError::IpHeader);
                 }
-                // More fragments follow, or this is not the first.
-                if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
-                    return Err(VnetError::Fragment);
+                Self {
+                    network: Network::V4,
+                    network_at,
+                    header_len,
+                    len: usize::from(u16::from_be_bytes([header[2], header[3]])),
+                    // More fragments follow, or this is not the first.
+                    is_fragment: u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0,
+                    protocol: header[9],
                 }
-                let length = usize::from(u16::from_be_bytes([header[2], header[3]]));
-                (Network::V4, header_len, length, header[9])
             }
             ETHERTYPE_IPV6 => {
                 let header = packet.first_chunk::<IPV6_HEADER_LEN>().ok_or(truncated)?;
                 if header[0] >> 4 != 6 {
                     return Err(VnetError::IpHeader);
                 }
-                let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
-                (
-                    Network::V6,
-                    IPV6_HEADER_LEN,
-                    IPV6_HEADER_LEN + length,
-                    header[6],
-                )
+                let payload = usize::from(u16::from_be_bytes([header[4], header[5]]));
+                Self {
+                    network: Network::V6,
+                    network_at,
+                    header_len: IPV6_HEADER_LEN,
+                    len: IPV6_HEADER_LEN + payload,
+                    is_fragment: false,
+                    protocol: header[6],
+                }
             }
             _ => return Err(VnetError::NotIp(ethertype)),
         };
-        let transport = [Transport::Tcp, Transport::Udp]
-            .into_iter()
-            .find(|transport| transport.protocol() == protocol)
-            .ok_or(VnetError::Protocol(protocol))?;
-        if length < header_len {
+        if parsed.len < parsed.header_len {
             return Err(VnetError::IpHeader);
         }
-        let segment = packet.get(header_len..length).ok_or(truncated)?;
+        if packet.len() < parsed.len {
+            return Err(truncated);
+        }
+        Ok(parsed)
+    }
+}
+
+/// Where the IP packet in a frame ends; none when there is none, or it is not all there.
+pub(crate) fn packet_end(frame: &[u8]) -> Option<usize> {
+    let packet = Packet::parse(frame).ok()?;
+    Some(packet.network_at + packet.len)
+}
+
+impl Layout {
+    /// Finds the headers of an unfragmented TCP or UDP packet.
+    pub(crate) fn parse(frame: &[u8]) -> Result<Self, VnetError> {
+        let truncated = VnetError::Truncated(frame.len());
+        let packet = Packet::parse(frame)?;
+        if packet.is_fragment {
+            return Err(VnetError::Fragment);
+        }
+        let transport = [Transport::Tcp, Transport::Udp]
+            .into_iter()
+            .find(|transport| transport.protocol() == packet.protocol)
+            .ok_or(VnetError::Protocol(packet.protocol))?;
+        let transport_at = packet.network_at + packet.header_len;
+        let end = packet.network_at + packet.len;
+        let segment = &frame[transport_at..end];
         let transport_header_len = match transport {
             Transport::Tcp => {
                 let header = segment.first_chunk::<TCP_HEADER_LEN>().ok_or(truncated)?;
@@ -150,14 +188,13 @@ impl Layout {
                 UDP_HEADER_LEN
             }
         };
-        let transport_at = network_at + header_len;
         Ok(Self {
-            network,
+            network: packet.network,
             transport,
-            network_at,
+            network_at: packet.network_at,
             transport_at,
             payload_at: transport_at + transport_header_len,
-            end: network_at + length,
+            end,
         })
     }
 
@@ -179,8 +216,5 @@ impl Layout {
 }
 
 fn be16(frame: &[u8], at: usize) -> Option<u16> {
-    frame
-        .get(at..)?
-        .first_chunk::<2>()
-        .map(|octets| u16::from_be_bytes(*octets))
+    frame.get(at..)?.first_chunk::<2>().map(|octets| u16::from_be_bytes(*octets))
 }

@@ -5,11 +5,20 @@ use std::time::{Duration, Instant};
 use ether::{FrameHeader, MacAddr, VlanId};
 
 use super::*;
+use crate::vlan::CarriedTag;
 
 const P: [PortId; 4] = [PortId(0), PortId(1), PortId(2), PortId(3)];
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xa]);
 const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
 const AGEING_TIME: Duration = Duration::from_secs(300);
+
+const UNTAGGED: Classified = Classified { vlan: VlanId::ZERO, carried: CarriedTag::None };
+const FLOOD: Verdict = Verdict::Flood(UNTAGGED);
+
+fn forward(egress: PortId) -> Verdict {
+    let tag = TagAction::AsIs;
+    Verdict::Forward { egress, tag }
+}
 
 /// The one clock reading from which the tests count.
 #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
@@ -26,25 +35,15 @@ fn bridge(config: Config) -> Bridge {
 }
 
 fn frame(source: MacAddr, destination: MacAddr) -> FrameHeader {
-    FrameHeader {
-        destination,
-        source,
-        vlan: VlanId(0),
-    }
+    FrameHeader { destination, source, vlan: VlanId::ZERO, tagged: false }
 }
 
 #[test]
 fn a_station_that_spoke_is_reached_at_its_port_alone() {
     let (mut bridge, now) = (bridge(Config::default()), start());
-    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), Verdict::Flood);
-    assert_eq!(
-        bridge.handle_frame(P[1], &frame(B, A), now),
-        Verdict::Forward(P[0])
-    );
-    assert_eq!(
-        bridge.handle_frame(P[2], &frame(A, B), now),
-        Verdict::Forward(P[1])
-    );
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), FLOOD);
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), forward(P[0]));
+    assert_eq!(bridge.handle_frame(P[2], &frame(A, B), now), forward(P[1]));
     assert_eq!(bridge.counters().learned, 2);
 }
 
@@ -53,10 +52,7 @@ fn cables_are_learned_from_like_any_port() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     bridge.add_port(PortId(9), PortKind::Cable);
     bridge.handle_frame(PortId(9), &frame(A, B), now);
-    assert_eq!(
-        bridge.handle_frame(P[0], &frame(B, A), now),
-        Verdict::Forward(PortId(9))
-    );
+    assert_eq!(bridge.handle_frame(P[0], &frame(B, A), now), forward(PortId(9)));
 }
 
 #[test]
@@ -64,28 +60,23 @@ fn a_station_that_moves_is_relearned_on_the_new_port_at_once() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     bridge.handle_frame(P[0], &frame(A, B), now);
     bridge.handle_frame(P[3], &frame(A, B), now);
-    assert_eq!(
-        bridge.handle_frame(P[1], &frame(B, A), now),
-        Verdict::Forward(P[3])
-    );
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), forward(P[3]));
     assert_eq!((bridge.counters().learned, bridge.counters().moved), (2, 1));
 }
 
 #[test]
 fn each_vlan_learns_by_itself() {
     let (mut bridge, now) = (bridge(Config::default()), start());
-    let in_vlan = |vlan, header| FrameHeader {
-        vlan: VlanId(vlan),
-        ..header
-    };
+    let in_vlan = |vlan, header| FrameHeader { vlan: VlanId(vlan), tagged: true, ..header };
     bridge.handle_frame(P[0], &in_vlan(1, frame(A, B)), now);
     bridge.handle_frame(P[1], &in_vlan(2, frame(A, B)), now);
     assert_eq!(bridge.counters().moved, 0);
     let towards_a =
         |bridge: &mut Bridge, vlan| bridge.handle_frame(P[2], &in_vlan(vlan, frame(B, A)), now);
-    assert_eq!(towards_a(&mut bridge, 1), Verdict::Forward(P[0]));
-    assert_eq!(towards_a(&mut bridge, 2), Verdict::Forward(P[1]));
-    assert_eq!(towards_a(&mut bridge, 3), Verdict::Flood);
+    assert_eq!(towards_a(&mut bridge, 1), forward(P[0]));
+    assert_eq!(towards_a(&mut bridge, 2), forward(P[1]));
+    let in_3 = Classified { vlan: VlanId(3), carried: CarriedTag::Same };
+    assert_eq!(towards_a(&mut bridge, 3), Verdict::Flood(in_3));
 }
 
 #[test]
@@ -101,16 +92,10 @@ fn a_frame_to_its_own_port_is_filtered() {
 fn group_frames_are_flooded_and_reserved_ones_stay_though_both_teach() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     let reserved = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0x0e]);
-    assert_eq!(
-        bridge.handle_frame(P[0], &frame(A, MacAddr::BROADCAST), now),
-        Verdict::Flood
-    );
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, MacAddr::BROADCAST), now), FLOOD);
     let verdict = bridge.handle_frame(P[1], &frame(B, reserved), now);
     assert_eq!(verdict, Verdict::Drop(DropReason::Reserved));
-    assert_eq!(
-        bridge.handle_frame(P[0], &frame(A, B), now),
-        Verdict::Forward(P[1])
-    );
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), forward(P[1]));
 }
 
 #[test]
@@ -125,16 +110,10 @@ fn a_frame_from_a_port_that_is_not_there_is_dropped_and_teaches_nothing() {
 
 #[test]
 fn a_hub_floods_everything_and_learns_nothing() {
-    let mut bridge = bridge(Config {
-        hub: true,
-        ..Config::default()
-    });
+    let mut bridge = bridge(Config { hub: true, ..Config::default() });
     let now = start();
     for destination in [A, MacAddr::BROADCAST, MacAddr([0x01, 0x80, 0xc2, 0, 0, 0])] {
-        assert_eq!(
-            bridge.handle_frame(P[0], &frame(A, destination), now),
-            Verdict::Flood
-        );
+        assert_eq!(bridge.handle_frame(P[0], &frame(A, destination), now), FLOOD);
     }
     assert_eq!(bridge.poll_timeout(), None);
 }
@@ -144,11 +123,10 @@ fn a_flood_goes_to_all_ports_but_its_ingress_in_order() {
     let mut bridge = bridge(Config::default());
     bridge.remove_port(P[2]);
     bridge.remove_port(PortId(u32::MAX));
-    assert_eq!(bridge.flood_ports(P[1]).collect::<Vec<_>>(), [P[0], P[3]]);
-    assert_eq!(
-        bridge.flood_ports(P[2]).collect::<Vec<_>>(),
-        [P[0], P[1], P[3]]
-    );
+    let from = |ingress| -> Vec<_> { bridge.flood_ports(ingress, UNTAGGED).collect() };
+    let as_is = |port| (port, TagAction::AsIs);
+    assert_eq!(from(P[1]), [P[0], P[3]].map(as_is));
+    assert_eq!(from(P[2]), [P[0], P[1], P[3]].map(as_is));
 }
 
 #[test]
@@ -156,10 +134,20 @@ fn what_was_learned_on_a_port_leaves_with_it() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     bridge.handle_frame(P[0], &frame(A, B), now);
     bridge.remove_port(P[0]);
-    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), Verdict::Flood);
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), FLOOD);
     bridge.add_port(P[0], PortKind::Access);
-    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), Verdict::Flood);
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), FLOOD);
     assert_eq!(bridge.counters().forgotten, 1);
+}
+
+#[test]
+fn a_port_that_is_flushed_stays_without_its_stations() {
+    let (mut bridge, now) = (bridge(Config::default()), start());
+    bridge.handle_frame(P[0], &frame(A, B), now);
+    bridge.flush_port(P[0]);
+    bridge.flush_port(PortId(u32::MAX));
+    assert_eq!(bridge.snapshot(now).entries, []);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), FLOOD);
 }
 
 #[test]
@@ -169,12 +157,9 @@ fn an_entry_is_used_until_the_ageing_time_and_not_from_then_on() {
     let due = start + AGEING_TIME;
     assert_eq!(bridge.poll_timeout(), Some(due));
     let before = due.checked_sub(Duration::from_nanos(1)).unwrap();
-    assert_eq!(
-        bridge.handle_frame(P[1], &frame(B, A), before),
-        Verdict::Forward(P[0])
-    );
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), before), forward(P[0]));
     // No sweep has run; the look-up itself knows.
-    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), due), Verdict::Flood);
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), due), FLOOD);
     assert_eq!(bridge.snapshot(due).entries.len(), 1);
     bridge.handle_timeout(due);
     assert_eq!(bridge.counters().aged, 1);
@@ -187,11 +172,7 @@ fn a_station_that_returns_after_its_entry_was_due_is_new() {
     bridge.handle_frame(P[0], &frame(A, B), start);
     bridge.handle_frame(P[0], &frame(A, B), start + AGEING_TIME);
     bridge.handle_frame(P[1], &frame(A, B), start + 2 * AGEING_TIME);
-    let expected = Counters {
-        learned: 3,
-        aged: 2,
-        ..Counters::default()
-    };
+    let expected = Counters { learned: 3, aged: 2, ..Counters::default() };
     assert_eq!(bridge.counters(), &expected);
 }
 
@@ -214,21 +195,15 @@ fn a_clock_that_runs_backwards_ages_nothing_and_loses_nothing() {
     bridge.handle_frame(P[1], &frame(B, A), start);
     bridge.handle_timeout(start);
     assert_eq!(bridge.poll_timeout(), Some(late + AGEING_TIME));
-    assert_eq!(
-        bridge.handle_frame(P[1], &frame(B, A), start),
-        Verdict::Forward(P[0])
-    );
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), start), forward(P[0]));
     // B's frame came no earlier than A's.
     let verdict = bridge.handle_frame(P[0], &frame(A, B), start + AGEING_TIME);
-    assert_eq!(verdict, Verdict::Forward(P[1]));
+    assert_eq!(verdict, forward(P[1]));
 }
 
 #[test]
 fn entries_that_never_age_need_no_timer() {
-    let mut bridge = bridge(Config {
-        ageing_time: Duration::MAX,
-        ..Config::default()
-    });
+    let mut bridge = bridge(Config { ageing_time: Duration::MAX, ..Config::default() });
     let now = start();
     bridge.handle_frame(P[0], &frame(A, B), now);
     assert_eq!(bridge.poll_timeout(), None);
@@ -241,12 +216,7 @@ fn a_snapshot_is_in_order_and_knows_ages() {
     bridge.handle_frame(P[1], &frame(A, B), start + Duration::from_secs(5));
     let entry = |mac, port, age| {
         let age = Duration::from_secs(age);
-        SnapshotEntry {
-            mac,
-            vlan: VlanId(0),
-            port,
-            age,
-        }
+        SnapshotEntry { mac, vlan: VlanId(0), port, age }
     };
     let snapshot = bridge.snapshot(start + Duration::from_secs(7));
     assert_eq!(snapshot.entries, [entry(A, P[1], 2), entry(B, P[2], 7)]);

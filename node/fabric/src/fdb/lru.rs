@@ -33,10 +33,7 @@ struct Links {
     after: u32,
 }
 
-const UNLINKED: Links = Links {
-    before: NIL,
-    after: NIL,
-};
+const UNLINKED: Links = Links { before: NIL, after: NIL };
 
 /// A list of entries, least recently seen first.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +45,7 @@ pub(super) struct List {
 
 impl Default for List {
     fn default() -> Self {
-        Self {
-            head: NIL,
-            tail: NIL,
-            len: 0,
-        }
+        Self { head: NIL, tail: NIL, len: 0 }
     }
 }
 
@@ -72,12 +65,7 @@ pub(super) struct Slab {
 
 impl Slab {
     pub(super) fn insert(&mut self, key: u64, port: PortId, seen: Instant) -> u32 {
-        let entry = Entry {
-            key,
-            port,
-            seen,
-            links: [UNLINKED; 2],
-        };
+        let entry = Entry { key, port, seen, links: [UNLINKED; 2] };
         if let Some(index) = self.free.pop() {
             self.entries[index as usize] = entry;
             return index;
@@ -102,10 +90,7 @@ impl Slab {
     }
 
     pub(super) fn push_newest(&mut self, list: &mut List, order: Order, index: u32) {
-        self.get_mut(index).links[order as usize] = Links {
-            before: list.tail,
-            after: NIL,
-        };
+        self.get_mut(index).links[order as usize] = Links { before: list.tail, after: NIL };
         match list.tail {
             NIL => list.head = index,
             tail => self.get_mut(tail).links[order as usize].after = index,

@@ -12,11 +12,7 @@ fn start() -> Instant {
 }
 
 fn fdb(capacity: usize, per_port_capacity: usize) -> Fdb {
-    Fdb::new(&Config {
-        capacity,
-        per_port_capacity,
-        ..Config::default()
-    })
+    Fdb::new(&Config { capacity, per_port_capacity, ..Config::default() })
 }
 
 /// The station of a number.
@@ -35,9 +31,7 @@ fn knows(fdb: &Fdb, station: u32, now: Instant) -> bool {
 }
 
 fn held_by(fdb: &Fdb, port: u32, now: Instant) -> usize {
-    fdb.iter(now)
-        .filter(|entry| entry.2 == PortId(port))
-        .count()
+    fdb.iter(now).filter(|entry| entry.2 == PortId(port)).count()
 }
 
 /// Table, lists, sizes and counters tell the same story.
@@ -57,10 +51,7 @@ fn check(fdb: &Fdb) {
     let mut by_port = Vec::new();
     for (index, list) in fdb.ports.iter().enumerate() {
         let own = walk(list, Order::Port);
-        assert!(
-            own.iter()
-                .all(|entry| fdb.slab.get(*entry).port.index() == index)
-        );
+        assert!(own.iter().all(|entry| fdb.slab.get(*entry).port.index() == index));
         by_port.extend(own);
     }
     let mut tabled: Vec<u32> = fdb.table.iter().copied().collect();
@@ -68,18 +59,9 @@ fn check(fdb: &Fdb) {
         indices.sort_unstable();
     }
     assert_eq!((&all, &all), (&by_port, &tabled));
-    let sizes = (0..)
-        .map(PortId)
-        .zip(&fdb.ports)
-        .map(|(port, list)| (list.len, port));
+    let sizes = (0..).map(PortId).zip(&fdb.ports).map(|(port, list)| (list.len, port));
     assert_eq!(fdb.by_size, sizes.filter(|(len, _)| *len > 0).collect());
-    let Counters {
-        learned,
-        aged,
-        evicted,
-        forgotten,
-        ..
-    } = fdb.counters;
+    let Counters { learned, aged, evicted, forgotten, .. } = fdb.counters;
     assert_eq!(all.len() as u64, learned - aged - evicted - forgotten);
     assert!(all.len() <= fdb.capacity);
 }
@@ -113,11 +95,7 @@ fn the_least_recently_seen_station_of_the_largest_port_makes_room() {
     learn(&mut fdb, 0, 0, after(2));
     learn(&mut fdb, 2, 50, after(3));
     assert!(!knows(&fdb, 1, after(3)));
-    assert!(
-        [0, 2, 40, 50]
-            .iter()
-            .all(|station| knows(&fdb, *station, after(3)))
-    );
+    assert!([0, 2, 40, 50].iter().all(|station| knows(&fdb, *station, after(3))));
 }
 
 #[test]
@@ -141,10 +119,7 @@ fn no_port_loses_its_last_station_to_another() {
     assert!(!knows(&fdb, 9, now));
     assert_eq!((fdb.counters.full, fdb.counters.evicted), (1, 0));
     learn(&mut fdb, 2, 8, now);
-    assert!(
-        knows(&fdb, 8, now) && !knows(&fdb, 2, now),
-        "it may replace its own"
-    );
+    assert!(knows(&fdb, 8, now) && !knows(&fdb, 2, now), "it may replace its own");
 }
 
 #[test]
@@ -155,11 +130,7 @@ fn an_access_port_at_its_bound_replaces_its_own_oldest() {
         learn(&mut fdb, 0, station, now);
     }
     assert_eq!((held_by(&fdb, 0, now), held_by(&fdb, 1, now)), (3, 1));
-    assert!(
-        [7, 8, 9, 40]
-            .iter()
-            .all(|station| knows(&fdb, *station, now))
-    );
+    assert!([7, 8, 9, 40].iter().all(|station| knows(&fdb, *station, now)));
     for station in 0..10 {
         fdb.learn(VLAN, mac(200 + station), (PortId(2), PortKind::Cable), now);
     }
@@ -194,11 +165,7 @@ fn an_entry_that_is_due_makes_room_before_one_that_is_not() {
     learn(&mut fdb, 0, 2, after(10));
     learn(&mut fdb, 0, 3, after(10));
     learn(&mut fdb, 2, 4, after(300));
-    assert!(
-        [2, 3, 4]
-            .iter()
-            .all(|station| knows(&fdb, *station, after(300)))
-    );
+    assert!([2, 3, 4].iter().all(|station| knows(&fdb, *station, after(300))));
     assert_eq!((fdb.counters.aged, fdb.counters.evicted), (1, 0));
 }
 
@@ -206,9 +173,7 @@ fn an_entry_that_is_due_makes_room_before_one_that_is_not() {
 fn the_seed_changes_the_hash() {
     let hashes = |seed| {
         let shared_seed = SharedSeed::from_u64(seed);
-        (0..64)
-            .map(|station| hash(seed, &shared_seed, station) & 0xff)
-            .collect::<Vec<_>>()
+        (0..64).map(|station| hash(seed, &shared_seed, station) & 0xff).collect::<Vec<_>>()
     };
     assert_eq!(hashes(1), hashes(1));
     assert_ne!(hashes(1), hashes(2));
@@ -218,12 +183,7 @@ fn the_seed_changes_the_hash() {
 fn a_flood_of_invented_addresses_uses_no_more_memory_than_the_capacity() {
     let (mut fdb, now) = (fdb(64, 1024), start());
     for station in 0..5000 {
-        fdb.learn(
-            VLAN,
-            mac(station),
-            (PortId(station % 3), PortKind::Access),
-            now,
-        );
+        fdb.learn(VLAN, mac(station), (PortId(station % 3), PortKind::Access), now);
     }
     check(&fdb);
     assert_eq!(fdb.slab.slots(), 64);
@@ -231,17 +191,9 @@ fn a_flood_of_invented_addresses_uses_no_more_memory_than_the_capacity() {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Learn {
-        port: u32,
-        station: u32,
-        kind: PortKind,
-    },
-    Forget {
-        port: u32,
-    },
-    Wait {
-        millis: u64,
-    },
+    Learn { port: u32, station: u32, kind: PortKind },
+    Forget { port: u32 },
+    Wait { millis: u64 },
     Expire,
 }
 
