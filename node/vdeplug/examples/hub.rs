@@ -68,11 +68,7 @@ async fn serve(plug: Plug, plugs: Plugs) {
                     frames[count] = datagram.bytes;
                     count += 1;
                 }
-                for other in plugs
-                    .borrow()
-                    .iter()
-                    .filter(|other| !Rc::ptr_eq(other, &plug))
-                {
+                for other in plugs.borrow().iter().filter(|other| !Rc::ptr_eq(other, &plug)) {
                     // What does not fit is dropped, as Ethernet does.
                     let _ = other.try_send_batch(&frames[..count]);
                 }

@@ -78,10 +78,7 @@ impl UnixAddress {
     /// The path up to its NUL, or `None` for an abstract address.
     pub fn path(&self) -> Option<&Path> {
         let path = &self.0[FAMILY_LEN..];
-        let len = path
-            .iter()
-            .position(|&octet| octet == 0)
-            .unwrap_or(PATH_LEN);
+        let len = path.iter().position(|&octet| octet == 0).unwrap_or(PATH_LEN);
         (len > 0).then(|| Path::new(OsStr::from_bytes(&path[..len])))
     }
 
@@ -103,10 +100,7 @@ impl fmt::Display for UnixAddress {
             // The notation of ss(8), without the padding.
             None => {
                 let name = &self.0[FAMILY_LEN + 1..];
-                let end = name
-                    .iter()
-                    .rposition(|&octet| octet != 0)
-                    .map_or(0, |last| last + 1);
+                let end = name.iter().rposition(|&octet| octet != 0).map_or(0, |last| last + 1);
                 write!(f, "@{}", name[..end].escape_ascii())
             }
         }
@@ -149,10 +143,7 @@ mod tests {
         octets[..2].copy_from_slice(&1u16.to_ne_bytes());
         assert_eq!(UnixAddress::parse(&octets), Err(AddressError::Unterminated));
         let long = "x".repeat(108);
-        assert_eq!(
-            UnixAddress::from_path(Path::new(&long)),
-            Err(AddressError::TooLong(108))
-        );
+        assert_eq!(UnixAddress::from_path(Path::new(&long)), Err(AddressError::TooLong(108)));
         assert!(UnixAddress::from_path(Path::new(&long[1..])).is_ok());
     }
 }

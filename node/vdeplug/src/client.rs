@@ -161,19 +161,10 @@ pub async fn connect(switch: Option<&Path>, options: ClientOptions) -> Result<Pl
     file.admit(ownership(&path, options.mode, group))
         .map_err(ConnectError::local("set the mode of the data socket"))?;
 
-    let identity = format!(
-        "user={} pid={}",
-        geteuid().as_raw(),
-        getpid().as_raw_nonzero()
-    );
+    let identity = format!("user={} pid={}", geteuid().as_raw(), getpid().as_raw_nonzero());
     let description = Description::new(&format!("{} {identity}", options.description));
     let address = UnixAddress::from_path(file.path()).expect("a bound path fits");
-    let request = Request {
-        kind: options.kind,
-        port: options.port,
-        address,
-        description,
-    };
+    let request = Request { kind: options.kind, port: options.port, address, description };
     let reply = tokio::time::timeout(REPLY_DEADLINE, ask(&mut control, &request)).await;
     let reply = match reply {
         Ok(Ok(reply)) => reply,
@@ -181,14 +172,9 @@ pub async fn connect(switch: Option<&Path>, options: ClientOptions) -> Result<Pl
         Ok(Err(_closed)) => return Err(ConnectError::Refused { path }),
         Err(_elapsed) => return Err(ConnectError::NoAnswer { path }),
     };
-    let bad = |source| ConnectError::BadReply {
-        path: path.clone(),
-        source,
-    };
+    let bad = |source| ConnectError::BadReply { path: path.clone(), source };
     let target = UnixAddress::parse(&reply).map_err(bad)?;
-    let target = target
-        .to_socket()
-        .map_err(ConnectError::local("use the switch's address"))?;
+    let target = target.to_socket().map_err(ConnectError::local("use the switch's address"))?;
     rustix::net::connect(&data, &target).map_err(|errno| {
         ConnectError::local("connect to the switch's data socket")(errno.into())
     })?;
@@ -235,9 +221,7 @@ async fn find(switch: Option<&Path>) -> Result<(UnixStream, PathBuf), ConnectErr
 /// The control sockets of the default switch, likeliest first.
 fn default_candidates(home: Option<OsString>) -> Vec<PathBuf> {
     let home = home.map(PathBuf::from);
-    let own = HOME_SWITCHES
-        .iter()
-        .filter_map(|name| Some(home.as_ref()?.join(name)));
+    let own = HOME_SWITCHES.iter().filter_map(|name| Some(home.as_ref()?.join(name)));
     own.flat_map(|path| [path.join(CONTROL_NAME), path])
         .chain(DEFAULT_SWITCHES.map(PathBuf::from))
         .collect()
@@ -249,9 +233,7 @@ fn bind_data(data: BorrowedFd<'_>, control: &Path) -> Result<SocketFile, Connect
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let pid = getpid().as_raw_nonzero();
     let beside = control.parent().map(|directory| directory.join("."));
-    let fallback = FALLBACK_DIRECTORIES
-        .iter()
-        .map(|dir| Path::new(dir).join("vde."));
+    let fallback = FALLBACK_DIRECTORIES.iter().map(|dir| Path::new(dir).join("vde."));
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for prefix in beside.into_iter().chain(fallback) {
         for _ in 0..NAME_ATTEMPTS {
@@ -270,19 +252,12 @@ fn bind_data(data: BorrowedFd<'_>, control: &Path) -> Result<SocketFile, Connect
             }
         }
     }
-    Err(ConnectError::Local {
-        what: "find a writable directory for the data socket",
-        source: last,
-    })
+    Err(ConnectError::Local { what: "find a writable directory for the data socket", source: last })
 }
 
 /// Lets the switch, and as few others as possible, send to the data socket.
 fn ownership(control: &Path, mode: u32, group: Option<u32>) -> Ownership {
-    let ours = Ownership {
-        owner: None,
-        group,
-        mode,
-    };
+    let ours = Ownership { owner: None, group, mode };
     if group.is_some() || mode & 0o077 != 0 {
         return ours;
     }
@@ -293,16 +268,9 @@ fn ownership(control: &Path, mode: u32, group: Option<u32>) -> Ownership {
                 || rustix::process::getgroups()
                     .is_ok_and(|groups| groups.iter().any(|g| g.as_raw() == found.gid()));
             if member || geteuid().is_root() {
-                Ownership {
-                    group: Some(found.gid()),
-                    mode: mode | 0o070,
-                    ..ours
-                }
+                Ownership { group: Some(found.gid()), mode: mode | 0o070, ..ours }
             } else {
-                Ownership {
-                    mode: mode | 0o077,
-                    ..ours
-                }
+                Ownership { mode: mode | 0o077, ..ours }
             }
         }
         _ => ours,

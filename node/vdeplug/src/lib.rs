@@ -13,7 +13,9 @@
 //! | frames in and out of a plug | [`Plug`], [`RecvBatch`] |
 //! | the octets of a request or a reply | [`request`], [`address`] |
 //! | names, modes, left-over sockets | [`path`] |
-//! | batches on any other datagram socket | [`mmsg`] |
+//! | frames on a pipe or a stream socket (`vde_plug`, QEMU) | [`stream`] |
+//! | frames on any other datagram socket (QEMU, vfkit, UML) | [`dgram`] |
+//! | batches alone | [`mmsg`] |
 //!
 //! Everything asynchronous needs a tokio runtime with I/O and time enabled.
 
@@ -21,11 +23,13 @@
 
 pub mod address;
 pub mod client;
+pub mod dgram;
 pub mod path;
 pub mod plug;
 pub mod refusal;
 pub mod request;
 pub mod server;
+pub mod stream;
 mod sys;
 
 pub use address::UnixAddress;

@@ -56,10 +56,7 @@ impl Modes {
             (None, Some(directory)) => (directory & 0o666, directory),
             (Some(socket), Some(directory)) => (socket, directory),
         };
-        Self {
-            socket: socket & 0o777,
-            directory: directory & 0o7777,
-        }
+        Self { socket: socket & 0o777, directory: directory & 0o7777 }
     }
 }
 
@@ -87,9 +84,7 @@ pub(crate) fn resolve_group(group: &str) -> Result<u32, BindError> {
             path: group.into(),
             source,
         })?
-        .ok_or_else(|| BindError::UnknownGroup {
-            group: group.to_owned(),
-        })
+        .ok_or_else(|| BindError::UnknownGroup { group: group.to_owned() })
 }
 
 /// A switch's directory. Removed when dropped, if it is empty then and a switch made it.
@@ -110,11 +105,7 @@ impl Directory {
         let path = std::path::absolute(path).map_err(|e| BindError::io("find", path, e))?;
         let len = path.as_os_str().as_bytes().len();
         if len > MAX_DIRECTORY {
-            return Err(BindError::TooLong {
-                directory: path,
-                len,
-                limit: MAX_DIRECTORY,
-            });
+            return Err(BindError::TooLong { directory: path, len, limit: MAX_DIRECTORY });
         }
         let created = create(&path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -126,11 +117,7 @@ impl Directory {
             // A file system without locks loses only this protection.
             Err(errno) => tracing::debug!(path = %path.display(), err = %errno, "no lock"),
         }
-        let directory = Self {
-            path,
-            handle,
-            remove: created,
-        };
+        let directory = Self { path, handle, remove: created };
         // An existing directory stays as its owner made it, unless a mode or group was asked for
         // and it serves nothing but a switch: `--sock /tmp` must never close /tmp.
         if created || access.explicit && directory.is_ours_alone() {
@@ -205,13 +192,11 @@ fn create(path: &Path) -> Result<bool, BindError> {
                 }
                 Ok(false)
             }
-            _ => Err(BindError::NotADirectory {
-                path: path.to_owned(),
-            }),
+            _ => Err(BindError::NotADirectory { path: path.to_owned() }),
         },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(BindError::NoParent {
-            directory: path.to_owned(),
-        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(BindError::NoParent { directory: path.to_owned() })
+        }
         Err(error) => Err(BindError::io("create", path, error)),
     }
 }

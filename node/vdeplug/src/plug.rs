@@ -63,7 +63,7 @@ pub enum Unplugged {
 /// What became of a batch.
 #[derive(Debug)]
 pub struct SendOutcome {
-    /// How many frames went out, in order from the first.
+    /// How many frames went out or into the queue of a stream, in order from the first.
     pub sent: usize,
     /// Why the next one did not; `None` when all went out. The ones after it were not tried.
     pub stopped: Option<SendError>,
@@ -78,8 +78,9 @@ pub enum SendError {
     /// Nobody holds the other end any more. The control stream will say so too.
     #[error("the plug's other end is gone")]
     PeerGone,
-    /// The frame is longer than the send buffer can ever hold. Skip it and go on.
-    #[error("the frame is longer than the plug's send buffer")]
+    /// The frame is longer than the send buffer can ever hold, or than the peer of a stream takes.
+    /// Skip it and go on.
+    #[error("the frame is too long for the plug")]
     TooLong,
     /// Anything else, for instance no memory. Skip the frame and go on.
     #[error("the frame could not be sent")]
@@ -96,14 +97,7 @@ impl Plug {
     ) -> io::Result<Self> {
         let data = UnixDatagram::from_std(data.into())?;
         let ignored = AtomicUsize::new(0);
-        Ok(Self {
-            data,
-            control,
-            peer,
-            description,
-            ignored,
-            _site: site,
-        })
+        Ok(Self { data, control, peer, description, ignored, _site: site })
     }
 
     /// What the client said about itself.
@@ -145,11 +139,7 @@ impl Plug {
             received = Some(count);
             // A batch that is not full emptied the queue. Saying so now saves the next call,
             // which could only learn the same.
-            if count < BATCH {
-                Err(io::ErrorKind::WouldBlock.into())
-            } else {
-                Ok(count)
-            }
+            if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
         });
         received.map_or(result, Ok)
     }
@@ -161,17 +151,11 @@ impl Plug {
             match self.send_some(&frames[sent..]) {
                 Ok(count) => sent += count,
                 Err(error) => {
-                    return SendOutcome {
-                        sent,
-                        stopped: Some(SendError::from(error)),
-                    };
+                    return SendOutcome { sent, stopped: Some(SendError::from(error)) };
                 }
             }
         }
-        SendOutcome {
-            sent,
-            stopped: None,
-        }
+        SendOutcome { sent, stopped: None }
     }
 
     fn send_some(&self, frames: &[&[u8]]) -> io::Result<usize> {

@@ -115,16 +115,10 @@ impl Request {
     /// [`RequestError`], for each way in which the octets are not a request.
     pub fn parse(octets: &[u8]) -> Result<Self, RequestError> {
         let fixed = Self::required_len(octets)?;
-        let short = RequestError::TooShort {
-            len: octets.len(),
-            expected: fixed,
-        };
+        let short = RequestError::TooShort { len: octets.len(), expected: fixed };
         let limit = fixed + MAX_DESCRIPTION;
         if octets.len() > limit {
-            return Err(RequestError::TooLong {
-                len: octets.len(),
-                limit,
-            });
+            return Err(RequestError::TooLong { len: octets.len(), limit });
         }
         let (head, description) = octets.split_at_checked(fixed).ok_or(short)?;
         let address = head.last_chunk::<ADDRESS_LEN>().ok_or(short)?;
@@ -161,20 +155,16 @@ fn parse_type(word: u32) -> Result<(Kind, Option<u32>), RequestError> {
     match (kind, port) {
         (0, -1) | (1, _) => Ok((Kind::Management, None)),
         (0, 0) => Ok((Kind::Plug, None)),
-        (0, port) => Ok((
-            Kind::Plug,
-            Some(u32::try_from(port).map_err(|_| RequestError::Port(port))?),
-        )),
+        (0, port) => {
+            Ok((Kind::Plug, Some(u32::try_from(port).map_err(|_| RequestError::Port(port))?)))
+        }
         (kind, _) => Err(RequestError::Kind(kind)),
     }
 }
 
 /// The word at `offset` in host byte order: both ends run on the same kernel.
 fn word(octets: &[u8], offset: usize) -> Option<u32> {
-    octets
-        .get(offset..)?
-        .first_chunk()
-        .map(|word| u32::from_ne_bytes(*word))
+    octets.get(offset..)?.first_chunk().map(|word| u32::from_ne_bytes(*word))
 }
 
 impl Description {
@@ -194,21 +184,9 @@ impl Description {
 /// anything unprintable replaced by U+FFFD.
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self
-            .0
-            .iter()
-            .position(|&octet| octet == 0)
-            .unwrap_or(self.0.len());
+        let end = self.0.iter().position(|&octet| octet == 0).unwrap_or(self.0.len());
         for char in String::from_utf8_lossy(&self.0[..end]).trim().chars() {
-            write!(
-                f,
-                "{}",
-                if char.is_control() {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    char
-                }
-            )?;
+            write!(f, "{}", if char.is_control() { char::REPLACEMENT_CHARACTER } else { char })?;
         }
         Ok(())
     }

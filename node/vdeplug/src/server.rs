@@ -120,11 +120,7 @@ impl Server {
         let control = SocketFile::bind(socket.as_fd(), path.clone())
             .map_err(|error| BindError::io("bind", &path, error))?;
         // Nobody can connect before the mode is set: the socket does not listen yet.
-        let ownership = Ownership {
-            owner: None,
-            group,
-            mode: access.modes.socket,
-        };
+        let ownership = Ownership { owner: None, group, mode: access.modes.socket };
         control.admit(ownership).map_err(|error| match group {
             Some(group) => BindError::group(group, &path, error),
             None => BindError::io("set the mode of", &path, error),
@@ -136,17 +132,8 @@ impl Server {
         directory.sweep();
         directory.unlock();
         let send_buffer = config.send_buffer;
-        let site = Site {
-            directory,
-            access,
-            send_buffer,
-            next_number: AtomicU32::new(0),
-        };
-        Ok(Self {
-            listener,
-            _control: control,
-            site: Arc::new(site),
-        })
+        let site = Site { directory, access, send_buffer, next_number: AtomicU32::new(0) };
+        Ok(Self { listener, _control: control, site: Arc::new(site) })
     }
 
     /// The directory, as an absolute path.
@@ -164,19 +151,12 @@ impl Server {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     let peer = PeerCredentials::of(&stream)?;
-                    return Ok(Handshake {
-                        stream,
-                        peer,
-                        site: Arc::clone(&self.site),
-                    });
+                    return Ok(Handshake { stream, peer, site: Arc::clone(&self.site) });
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-                    if exhausted
-                        .iter()
-                        .any(|e| Some(e.raw_os_error()) == error.raw_os_error())
-                    {
+                    if exhausted.iter().any(|e| Some(e.raw_os_error()) == error.raw_os_error()) {
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                     return Err(error);
@@ -206,9 +186,7 @@ fn clear_stale(directory: &Directory, path: &Path) -> Result<Stale, BindError> {
             directory: directory.path().to_owned(),
             holder: Holder::of(stream.and_then(|s| s.peer_cred().ok()?.pid())),
         }),
-        StreamProbe::Other => Err(BindError::NotAControlSocket {
-            path: path.to_owned(),
-        }),
+        StreamProbe::Other => Err(BindError::NotAControlSocket { path: path.to_owned() }),
     }
 }
 

@@ -1,8 +1,8 @@
-//! The calls of the C library that need `unsafe`: batched datagrams ([`mmsg`]) and the group
-//! database. Everything else goes through `rustix`.
+//! The calls of the C library that need `unsafe`: batched datagrams ([`mmsg`]), descriptors
+//! that the runtime watches, and the group database. Everything else goes through `rustix`.
 #![expect(
     unsafe_code,
-    reason = "recvmmsg, sendmmsg and getgrnam_r have no safe wrapper here"
+    reason = "recvmmsg, sendmmsg, getgrnam_r and watching a descriptor have no safe form here"
 )]
 
 use std::ffi::CString;
@@ -10,6 +10,7 @@ use std::io;
 use std::ptr;
 
 pub mod mmsg;
+pub(crate) mod watched;
 
 /// The longest entry of the group database that is read: a group of some thousand members.
 const GROUP_BUFFER: usize = 256 * 1024;
@@ -26,13 +27,7 @@ pub(crate) fn group_id(name: &str) -> io::Result<Option<u32>> {
     // SAFETY: the name is NUL-terminated; the buffer is given with its true length and, like
     // `entry` and `found`, outlives the call.
     let error = unsafe {
-        libc::getgrnam_r(
-            name.as_ptr(),
-            &mut entry,
-            buffer.as_mut_ptr(),
-            buffer.len(),
-            &mut found,
-        )
+        libc::getgrnam_r(name.as_ptr(), &mut entry, buffer.as_mut_ptr(), buffer.len(), &mut found)
     };
     match (error, found.is_null()) {
         (0, true) => Ok(None),

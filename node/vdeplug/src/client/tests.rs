@@ -10,24 +10,13 @@ fn serve() -> (tempfile::TempDir, Server) {
 }
 
 async fn grant(server: &Server) -> Plug {
-    server
-        .accept()
-        .await
-        .unwrap()
-        .read_request()
-        .await
-        .unwrap()
-        .accept()
-        .unwrap()
+    server.accept().await.unwrap().read_request().await.unwrap().accept().unwrap()
 }
 
 #[tokio::test]
 async fn client_and_server_exchange_frames_until_one_unplugs() {
     let (_parent, server) = serve();
-    let options = ClientOptions {
-        port: Some(4),
-        ..ClientOptions::new("station")
-    };
+    let options = ClientOptions { port: Some(4), ..ClientOptions::new("station") };
     let directory = server.directory().to_owned();
     let (client, plug) = tokio::join!(connect(Some(&directory), options), grant(&server));
     let client = client.unwrap();
@@ -43,16 +32,9 @@ async fn client_and_server_exchange_frames_until_one_unplugs() {
         let empty = to.try_recv_batch(&mut batch).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
     }
-    let names: Vec<_> = std::fs::read_dir(&directory)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert!(
-        !names
-            .iter()
-            .any(|name| name.to_string_lossy().starts_with('.')),
-        "{names:?}"
-    );
+    let names: Vec<_> =
+        std::fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().starts_with('.')), "{names:?}");
     drop(plug);
     assert!(matches!(client.hung_up().await, Unplugged::Closed));
 }
@@ -61,10 +43,8 @@ async fn client_and_server_exchange_frames_until_one_unplugs() {
 async fn a_control_socket_is_as_good_as_its_directory() {
     let (_parent, server) = serve();
     let control = server.directory().join("ctl");
-    let (client, _plug) = tokio::join!(
-        connect(Some(&control), ClientOptions::new("x")),
-        grant(&server)
-    );
+    let (client, _plug) =
+        tokio::join!(connect(Some(&control), ClientOptions::new("x")), grant(&server));
     client.unwrap();
 }
 
@@ -94,18 +74,12 @@ async fn a_refusal_is_told_from_silence() {
 #[tokio::test]
 async fn where_no_switch_answers_the_path_is_named() {
     let (parent, server) = serve();
-    let error = connect(Some(&parent.path().join("none")), ClientOptions::new("x"))
-        .await
-        .unwrap_err();
+    let error =
+        connect(Some(&parent.path().join("none")), ClientOptions::new("x")).await.unwrap_err();
     assert!(matches!(error, ConnectError::NoSwitch { .. }));
     assert!(error.to_string().contains("none"), "{error}");
-    let options = ClientOptions {
-        port: Some(MAX_PORT + 1),
-        ..ClientOptions::new("x")
-    };
-    let error = connect(Some(server.directory()), options)
-        .await
-        .unwrap_err();
+    let options = ClientOptions { port: Some(MAX_PORT + 1), ..ClientOptions::new("x") };
+    let error = connect(Some(server.directory()), options).await.unwrap_err();
     assert!(matches!(error, ConnectError::PortOutOfRange(_)), "{error}");
 }
 
@@ -115,8 +89,5 @@ fn the_users_own_default_switch_comes_first() {
     assert_eq!(candidates[0], Path::new("/home/u/.vde2/default.switch/ctl"));
     assert_eq!(candidates[1], Path::new("/home/u/.vde2/default.switch"));
     assert_eq!(candidates.last().unwrap(), Path::new("/tmp/vde.ctl"));
-    assert_eq!(
-        default_candidates(None)[0],
-        Path::new("/var/run/vde.ctl/ctl")
-    );
+    assert_eq!(default_candidates(None)[0], Path::new("/var/run/vde.ctl/ctl"));
 }

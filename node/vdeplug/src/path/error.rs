@@ -112,14 +112,8 @@ impl Holder {
     pub(crate) fn of(pid: Option<i32>) -> Self {
         let name_of = |pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
         match pid.and_then(|pid| Some((pid, name_of(pid)?))) {
-            Some((pid, name)) => Self {
-                pid: Some(pid),
-                name: Some(name.trim_end().to_owned()),
-            },
-            None => Self {
-                pid: None,
-                name: None,
-            },
+            Some((pid, name)) => Self { pid: Some(pid), name: Some(name.trim_end().to_owned()) },
+            None => Self { pid: None, name: None },
         }
     }
 }
@@ -149,10 +143,6 @@ impl BindError {
     }
 
     pub(crate) fn group(group: u32, path: &Path, source: io::Error) -> Self {
-        Self::GroupDenied {
-            group,
-            path: path.to_owned(),
-            source,
-        }
+        Self::GroupDenied { group, path: path.to_owned(), source }
     }
 }

@@ -33,19 +33,14 @@ impl SocketFile {
     pub(crate) fn bind(socket: BorrowedFd<'_>, path: PathBuf) -> io::Result<Self> {
         rustix::net::bind(socket, &SocketAddrUnix::new(&path)?)?;
         let found = fs::symlink_metadata(&path)?;
-        Ok(Self {
-            identity: (found.dev(), found.ino()),
-            path,
-        })
+        Ok(Self { identity: (found.dev(), found.ino()), path })
     }
 
     /// Sets owner, group and mode, without following a link that took the file's place.
     pub(crate) fn admit(&self, ownership: Ownership) -> io::Result<()> {
         let (handle, stat) = pin(&self.path)?;
         if (stat.st_dev, stat.st_ino) != self.identity {
-            return Err(io::Error::other(
-                "the socket was exchanged while it was set up",
-            ));
+            return Err(io::Error::other("the socket was exchanged while it was set up"));
         }
         let Ownership { owner, group, mode } = ownership;
         if owner.is_some() || group.is_some() {
@@ -53,10 +48,7 @@ impl SocketFile {
             let group = group.map(Gid::from_raw);
             rustix::fs::chownat(&handle, "", owner, group, AtFlags::EMPTY_PATH)?;
         }
-        fs::set_permissions(
-            pinned_path(handle.as_fd()),
-            fs::Permissions::from_mode(mode),
-        )
+        fs::set_permissions(pinned_path(handle.as_fd()), fs::Permissions::from_mode(mode))
     }
 
     pub(crate) fn path(&self) -> &Path {

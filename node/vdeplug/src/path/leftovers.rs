@@ -135,19 +135,9 @@ mod tests {
         for name in ["plug.1", "plug.999999999", "001.7", "fd5"] {
             assert_eq!(parse(name), Some(Name::Switch), "{name}");
         }
-        for name in [
-            "",
-            ".",
-            ".42",
-            ".x-1",
-            ".1-",
-            ".99999999999-1",
-            "12",
-            "plug.",
-            "a.1",
-            "fd",
-            "notes",
-        ] {
+        for name in
+            ["", ".", ".42", ".x-1", ".1-", ".99999999999-1", "12", "plug.", "a.1", "fd", "notes"]
+        {
             assert_eq!(parse(name), None, "{name}");
         }
     }

@@ -59,10 +59,7 @@ async fn an_existing_directory_stays_and_keeps_its_mode() {
     let parent = tempdir().unwrap();
     fs::set_permissions(parent.path(), fs::Permissions::from_mode(0o751)).unwrap();
     fs::write(parent.path().join("notes"), "").unwrap();
-    let config = ServerConfig {
-        mode: Some(0o666),
-        ..ServerConfig::new(parent.path())
-    };
+    let config = ServerConfig { mode: Some(0o666), ..ServerConfig::new(parent.path()) };
     drop(Server::bind(config).unwrap());
     assert_eq!(mode(parent.path()), 0o751);
     assert!(parent.path().join("notes").exists());
@@ -72,10 +69,7 @@ async fn an_existing_directory_stays_and_keeps_its_mode() {
 #[tokio::test]
 async fn an_existing_directory_of_a_switch_gets_the_wanted_mode() {
     let parent = tempdir().unwrap();
-    let config = ServerConfig {
-        mode: Some(0o660),
-        ..ServerConfig::new(parent.path())
-    };
+    let config = ServerConfig { mode: Some(0o660), ..ServerConfig::new(parent.path()) };
     let _server = Server::bind(config).unwrap();
     assert_eq!(mode(parent.path()), 0o2770);
 }
@@ -87,16 +81,10 @@ async fn the_sockets_of_a_crash_are_replaced() {
         drop(UnixDatagram::bind(directory.join(name)).unwrap());
     }
     let server = bind(&directory).unwrap();
-    let names: Vec<_> = fs::read_dir(&directory)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let names: Vec<_> = fs::read_dir(&directory).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["ctl"]);
     drop(server);
-    assert!(
-        !directory.exists(),
-        "a switch had made it, so a switch removes it"
-    );
+    assert!(!directory.exists(), "a switch had made it, so a switch removes it");
 }
 
 #[tokio::test]
@@ -119,9 +107,7 @@ async fn a_directory_that_is_served_names_its_holder() {
     let directory = parent.path().join("sw");
     let server = bind(&directory).unwrap();
     let error = bind(&directory).unwrap_err();
-    let BindError::Taken { holder, .. } = &error else {
-        panic!("{error}")
-    };
+    let BindError::Taken { holder, .. } = &error else { panic!("{error}") };
     assert_eq!(holder.pid, i32::try_from(std::process::id()).ok());
     let name = fs::read_to_string("/proc/self/comm").unwrap();
     assert!(error.to_string().contains(name.trim()), "{error}");
@@ -136,10 +122,7 @@ async fn two_switches_cannot_start_in_one_directory_at_once() {
     let parent = tempdir().unwrap();
     let handle = fs::File::open(parent.path()).unwrap();
     rustix::fs::flock(&handle, FlockOperation::NonBlockingLockExclusive).unwrap();
-    assert!(matches!(
-        bind(parent.path()),
-        Err(BindError::Starting { .. })
-    ));
+    assert!(matches!(bind(parent.path()), Err(BindError::Starting { .. })));
     drop(handle);
     bind(parent.path()).unwrap();
 }
@@ -179,10 +162,7 @@ async fn what_cannot_be_served_says_why() {
     let squatted = parent.path().join("squatted");
     fs::create_dir(&squatted).unwrap();
     fs::write(squatted.join("ctl"), "precious").unwrap();
-    assert!(matches!(
-        bind(&squatted),
-        Err(BindError::NotAControlSocket { .. })
-    ));
+    assert!(matches!(bind(&squatted), Err(BindError::NotAControlSocket { .. })));
     assert!(squatted.join("ctl").exists());
 
     let config = ServerConfig {

@@ -51,10 +51,7 @@ fn version_1_is_told_by_its_second_word_and_its_mac_is_ignored() {
 
 #[test]
 fn a_description_may_be_absent_full_or_two_stray_octets() {
-    assert_eq!(
-        Request::parse(&v3(0, b"")).unwrap().description.to_string(),
-        ""
-    );
+    assert_eq!(Request::parse(&v3(0, b"")).unwrap().description.to_string(), "");
     let stray = Request::parse(&v3(0, &[0, 0x7f])).unwrap();
     assert_eq!(stray.description.as_bytes(), [0, 0x7f]);
     assert_eq!(stray.description.to_string(), "");
@@ -68,11 +65,7 @@ fn a_description_may_be_absent_full_or_two_stray_octets() {
 fn the_management_port_is_asked_for_by_type_1_or_port_minus_1() {
     for kind in [1, 0xffff_ff00, 5 << 8 | 1] {
         let request = Request::parse(&v3(kind, b"")).unwrap();
-        assert_eq!(
-            (request.kind, request.port),
-            (Kind::Management, None),
-            "type {kind:#x}"
-        );
+        assert_eq!((request.kind, request.port), (Kind::Management, None), "type {kind:#x}");
     }
 }
 
@@ -89,53 +82,17 @@ fn each_malformed_request_is_refused_with_its_reason() {
     assert_eq!(refused(&newer), RequestError::Version(4));
     assert_eq!(refused(&v3(2, b"")), RequestError::Kind(2));
     assert_eq!(refused(&v3(0xffff_fe00, b"")), RequestError::Port(-2));
-    assert_eq!(
-        refused(&[]),
-        RequestError::TooShort {
-            len: 0,
-            expected: 8
-        }
-    );
-    assert_eq!(
-        refused(&v3(0, b"")[..121]),
-        RequestError::TooShort {
-            len: 121,
-            expected: 122
-        }
-    );
-    assert_eq!(
-        refused(&v1(0, b"")[..123]),
-        RequestError::TooShort {
-            len: 123,
-            expected: 124
-        }
-    );
-    assert_eq!(
-        refused(&v3(0, &[0; 129])),
-        RequestError::TooLong {
-            len: 251,
-            limit: 250
-        }
-    );
-    assert_eq!(
-        refused(&v1(0, &[0; 129])),
-        RequestError::TooLong {
-            len: 253,
-            limit: 252
-        }
-    );
+    assert_eq!(refused(&[]), RequestError::TooShort { len: 0, expected: 8 });
+    assert_eq!(refused(&v3(0, b"")[..121]), RequestError::TooShort { len: 121, expected: 122 });
+    assert_eq!(refused(&v1(0, b"")[..123]), RequestError::TooShort { len: 123, expected: 124 });
+    assert_eq!(refused(&v3(0, &[0; 129])), RequestError::TooLong { len: 251, limit: 250 });
+    assert_eq!(refused(&v1(0, &[0; 129])), RequestError::TooLong { len: 253, limit: 252 });
     let mut inet = v3(0, b"");
     inet[12..14].copy_from_slice(&2u16.to_ne_bytes());
-    assert_eq!(
-        refused(&inet),
-        RequestError::Address(AddressError::Family(2))
-    );
+    assert_eq!(refused(&inet), RequestError::Address(AddressError::Family(2)));
     let mut endless = v3(0, b"x");
     endless[14..122].fill(b'/');
-    assert_eq!(
-        refused(&endless),
-        RequestError::Address(AddressError::Unterminated)
-    );
+    assert_eq!(refused(&endless), RequestError::Address(AddressError::Unterminated));
 }
 
 #[test]

@@ -46,18 +46,10 @@ impl Handshake {
     /// [`Refusal::Request`] as soon as the octets cannot become a request, [`Refusal::Silent`]
     /// after [`REQUEST_DEADLINE`], [`Refusal::HungUp`]. The connection is closed by then.
     pub async fn read_request(self) -> Result<Pending, Refusal> {
-        let mut peek = Peek {
-            octets: [0; MAX_LEN + 1],
-            len: 0,
-            pieces: 0,
-        };
+        let mut peek = Peek { octets: [0; MAX_LEN + 1], len: 0, pieces: 0 };
         let request = tokio::time::timeout(REQUEST_DEADLINE, peek.request(&self.stream)).await;
         match request.unwrap_or(Err(Refusal::Silent { received: peek.len })) {
-            Ok(request) => Ok(Pending {
-                handshake: self,
-                request,
-                octets: peek.len,
-            }),
+            Ok(request) => Ok(Pending { handshake: self, request, octets: peek.len }),
             Err(refusal) => {
                 tracing::debug!(peer = ?self.peer, reason = %refusal, "plug refused");
                 Err(refusal)
@@ -101,20 +93,13 @@ impl Peek {
 
     /// Waits until more has come than was there before.
     async fn more(&mut self, stream: &UnixStream) -> Result<(), Refusal> {
-        let failed = |source| Refusal::Local {
-            what: "read the request",
-            source,
-        };
+        let failed = |source| Refusal::Local { what: "read the request", source };
         loop {
             let ready = stream.ready(Interest::READABLE).await.map_err(failed)?;
             let peeked = stream.try_io(Interest::READABLE, || {
                 let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
                 let (_, len) = rustix::net::recv(stream, &mut self.octets[..], flags)?;
-                if len > self.len {
-                    Ok(len)
-                } else {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
+                if len > self.len { Ok(len) } else { Err(io::ErrorKind::WouldBlock.into()) }
             });
             match peeked {
                 Ok(len) => {
@@ -164,12 +149,8 @@ impl Pending {
             Ok((data, file)) => {
                 let Handshake { stream, peer, site } = self.handshake;
                 let description = self.request.description;
-                Plug::new(data, stream, peer, description, Some((file, site))).map_err(|source| {
-                    Refusal::Local {
-                        what: "watch the data socket",
-                        source,
-                    }
-                })
+                Plug::new(data, stream, peer, description, Some((file, site)))
+                    .map_err(|source| Refusal::Local { what: "watch the data socket", source })
             }
             Err(refusal) => {
                 tracing::debug!(peer = ?self.handshake.peer, reason = %refusal, "plug refused");
@@ -196,17 +177,11 @@ impl Pending {
         file.admit(Ownership {
             owner: is_root.then_some(peer.uid),
             group: site.access.group,
-            mode: if is_root {
-                modes.socket & 0o700
-            } else {
-                modes.socket
-            },
+            mode: if is_root { modes.socket & 0o700 } else { modes.socket },
         })
         .map_err(local("set the mode of the data socket"))?;
         let reply = UnixAddress::from_path(file.path()).expect("the directory was measured");
-        let hung_up = Refusal::HungUp {
-            received: self.octets,
-        };
+        let hung_up = Refusal::HungUp { received: self.octets };
         // Straight to the socket: the runtime may hold the stream for drained, having seen that
         // nothing new came to what was peeked at.
         let mut request = [0; MAX_LEN + 1];
@@ -247,10 +222,7 @@ fn reach(
     address: &UnixAddress,
     peer: PeerCredentials,
 ) -> Result<(), Refusal> {
-    let unreachable = |source| Refusal::Unreachable {
-        address: *address,
-        source,
-    };
+    let unreachable = |source| Refusal::Unreachable { address: *address, source };
     let Some(path) = address.path() else {
         let name = address.to_socket().map_err(unreachable)?;
         return rustix::net::connect(data, &name).map_err(|errno| unreachable(errno.into()));
@@ -262,11 +234,7 @@ fn reach(
     // Root could reach every socket without our help.
     if stat.st_uid != peer.uid && peer.uid != 0 {
         let path = path.to_owned();
-        return Err(Refusal::ForeignSocket {
-            path,
-            owner: stat.st_uid,
-            peer: peer.uid,
-        });
+        return Err(Refusal::ForeignSocket { path, owner: stat.st_uid, peer: peer.uid });
     }
     SocketAddrUnix::new(pinned_path(handle.as_fd()))
         .and_then(|pinned| rustix::net::connect(data, &pinned))
@@ -300,15 +268,7 @@ mod tests {
         let owner = geteuid().as_raw();
         let as_user = |uid| {
             let data = data_socket(4096).unwrap();
-            reach(
-                data.as_fd(),
-                &address,
-                PeerCredentials {
-                    pid: None,
-                    uid,
-                    gid: 0,
-                },
-            )
+            reach(data.as_fd(), &address, PeerCredentials { pid: None, uid, gid: 0 })
         };
         let refusal = as_user(owner + 1).unwrap_err();
         assert!(

@@ -42,17 +42,11 @@ impl Client {
         let path = server.directory().join(name);
         let control = UnixStream::connect(server.directory().join("ctl")).unwrap();
         let data = UnixDatagram::bind(&path).unwrap();
-        Self {
-            control,
-            data,
-            address: UnixAddress::from_path(&path).unwrap(),
-        }
+        Self { control, data, address: UnixAddress::from_path(&path).unwrap() }
     }
 
     fn ask(&mut self, description: &[u8]) {
-        self.control
-            .write_all(&request(0, self.address.as_bytes(), description))
-            .unwrap();
+        self.control.write_all(&request(0, self.address.as_bytes(), description)).unwrap();
     }
 
     /// Reads the reply in one go and connects to it, as every client does.
@@ -74,13 +68,7 @@ async fn pending(server: &Server) -> Pending {
 }
 
 async fn refusal(server: &Server) -> Refusal {
-    server
-        .accept()
-        .await
-        .unwrap()
-        .read_request()
-        .await
-        .unwrap_err()
+    server.accept().await.unwrap().read_request().await.unwrap_err()
 }
 
 async fn carries_frames_both_ways(plug: &Plug, client: &UnixDatagram) {
@@ -111,10 +99,7 @@ async fn a_client_with_a_path_gets_its_plug() {
     client.ask(b"QEMU user=root PID=42");
     let pending = pending(&server).await;
     assert_eq!(pending.request().kind, Kind::Plug);
-    assert_eq!(
-        pending.peer().pid,
-        Some(rustix::process::getpid().as_raw_nonzero().get())
-    );
+    assert_eq!(pending.peer().pid, Some(rustix::process::getpid().as_raw_nonzero().get()));
     assert_eq!(pending.peer().uid, rustix::process::geteuid().as_raw());
     let plug = pending.accept().unwrap();
     client.connect();
@@ -134,15 +119,9 @@ async fn an_abstract_address_with_garbage_padding_is_connected_to_whole() {
     rustix::net::bind(data.as_fd(), &name).unwrap();
     let mut control = UnixStream::connect(server.directory().join("ctl")).unwrap();
     // User-Mode Linux sends two stray octets of its unpacked structure.
-    control
-        .write_all(&request(0, &octets, &[0xa5, 0x00]))
-        .unwrap();
+    control.write_all(&request(0, &octets, &[0xa5, 0x00])).unwrap();
     let plug = pending(&server).await.accept().unwrap();
-    let mut client = Client {
-        control,
-        data,
-        address: UnixAddress::parse(&octets).unwrap(),
-    };
+    let mut client = Client { control, data, address: UnixAddress::parse(&octets).unwrap() };
     client.connect();
     carries_frames_both_ways(&plug, &client.data).await;
 }
@@ -183,12 +162,7 @@ async fn a_request_may_arrive_in_pieces() {
     let mut client = Client::dial(&server, ".00042-00000");
     let octets = request(9 << 8, client.address.as_bytes(), b"slow");
     let reader = tokio::spawn(server.accept().await.unwrap().read_request());
-    for piece in [
-        &octets[..3],
-        &octets[3..50],
-        &octets[50..121],
-        &octets[121..],
-    ] {
+    for piece in [&octets[..3], &octets[3..50], &octets[50..121], &octets[121..]] {
         client.control.write_all(piece).unwrap();
         let_it_be_seen().await;
     }
@@ -223,10 +197,7 @@ async fn a_silent_client_delays_nobody_and_is_closed_at_the_deadline() {
     client.connect();
     assert!(!waiting.is_finished());
     let refusal = waiting.await.unwrap().unwrap_err();
-    assert!(
-        matches!(refusal, Refusal::Silent { received: 4 }),
-        "{refusal}"
-    );
+    assert!(matches!(refusal, Refusal::Silent { received: 4 }), "{refusal}");
     assert!(is_closed(&mut silent));
     drop(plug);
 }
@@ -237,17 +208,11 @@ async fn a_client_that_leaves_early_is_noticed_at_once() {
     let mut client = UnixStream::connect(server.directory().join("ctl")).unwrap();
     client.write_all(&[0; 0]).unwrap();
     drop(client);
-    assert!(matches!(
-        refusal(&server).await,
-        Refusal::HungUp { received: 0 }
-    ));
+    assert!(matches!(refusal(&server).await, Refusal::HungUp { received: 0 }));
     let mut client = UnixStream::connect(server.directory().join("ctl")).unwrap();
     client.write_all(&request(0, &[1; 50], b"")).unwrap();
     drop(client);
-    assert!(matches!(
-        refusal(&server).await,
-        Refusal::HungUp { received: 62 }
-    ));
+    assert!(matches!(refusal(&server).await, Refusal::HungUp { received: 62 }));
 }
 
 #[tokio::test]
@@ -256,11 +221,7 @@ async fn a_bad_request_is_refused_by_a_prompt_close() {
     let address = [1; 110];
     let cases = [
         b"GET / HTTP/1.1\r\n".to_vec(),
-        request(0, &address, b"")[..4]
-            .iter()
-            .chain(&[9, 0, 0, 0])
-            .copied()
-            .collect(),
+        request(0, &address, b"")[..4].iter().chain(&[9, 0, 0, 0]).copied().collect(),
         request(0x77, &address, b"d"),
         request(0, &address, &[b'd'; 129]),
     ];
@@ -278,9 +239,7 @@ async fn a_refused_client_reads_an_error_not_an_end_of_file() {
     let (_parent, server) = serve();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"unwanted");
-    pending(&server)
-        .await
-        .refuse(&Refusal::Denied("port 1 is in use".into()));
+    pending(&server).await.refuse(&Refusal::Denied("port 1 is in use".into()));
     let error = client.control.read(&mut [0; 110]).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
@@ -290,9 +249,7 @@ async fn addresses_that_no_honest_client_gives_are_refused() {
     let (parent, server) = serve();
     let refused = async |address: UnixAddress| {
         let mut control = UnixStream::connect(server.directory().join("ctl")).unwrap();
-        control
-            .write_all(&request(0, address.as_bytes(), b"x"))
-            .unwrap();
+        control.write_all(&request(0, address.as_bytes(), b"x")).unwrap();
         pending(&server).await.accept().unwrap_err()
     };
     let at = |path: &Path| UnixAddress::from_path(path).unwrap();
@@ -304,26 +261,16 @@ async fn addresses_that_no_honest_client_gives_are_refused() {
     std::os::unix::fs::symlink(&honest, &link).unwrap();
     for path in [&file, &link, &parent.path().join("missing")] {
         let refusal = refused(at(path)).await;
-        assert!(
-            matches!(refusal, Refusal::Unreachable { .. }),
-            "{path:?}: {refusal}"
-        );
+        assert!(matches!(refusal, Refusal::Unreachable { .. }), "{path:?}: {refusal}");
     }
     let stream = server.directory().join("ctl");
-    assert!(matches!(
-        refused(at(&stream)).await,
-        Refusal::Unreachable { .. }
-    ));
+    assert!(matches!(refused(at(&stream)).await, Refusal::Unreachable { .. }));
     let relative = refused(at(Path::new("socket"))).await;
     assert!(matches!(relative, Refusal::RelativePath(_)), "{relative}");
     let inet = RequestError::Address(crate::address::AddressError::Family(2));
     let mut control = UnixStream::connect(server.directory().join("ctl")).unwrap();
     control
-        .write_all(&request(
-            0,
-            &[2u16.to_ne_bytes(), [0; 2]].concat().repeat(28)[..110],
-            b"x",
-        ))
+        .write_all(&request(0, &[2u16.to_ne_bytes(), [0; 2]].concat().repeat(28)[..110], b"x"))
         .unwrap();
     assert!(matches!(refusal(&server).await, Refusal::Request(error) if error == inet));
 }
@@ -345,10 +292,7 @@ async fn a_client_that_left_before_its_answer_leaves_no_socket_behind() {
 #[tokio::test]
 async fn the_data_socket_has_the_mode_of_the_switch() {
     let parent = tempfile::tempdir().unwrap();
-    let config = ServerConfig {
-        mode: Some(0o660),
-        ..ServerConfig::new(parent.path().join("sw"))
-    };
+    let config = ServerConfig { mode: Some(0o660), ..ServerConfig::new(parent.path().join("sw")) };
     let server = Server::bind(config).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     assert_eq!(mode(server.directory()), 0o2770);
@@ -356,11 +300,7 @@ async fn the_data_socket_has_the_mode_of_the_switch() {
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
     let plug = pending(&server).await.accept().unwrap();
-    let expected = if rustix::process::geteuid().is_root() {
-        0o600
-    } else {
-        0o660
-    };
+    let expected = if rustix::process::geteuid().is_root() { 0o600 } else { 0o660 };
     assert_eq!(mode(&server.directory().join("plug.0")), expected);
     drop(plug);
     assert!(!server.directory().join("plug.0").exists());
@@ -411,10 +351,7 @@ async fn a_client_that_stops_reading_gives_would_block_and_recovers() {
 #[tokio::test]
 async fn a_frame_that_can_never_fit_is_told_from_a_full_queue() {
     let parent = tempfile::tempdir().unwrap();
-    let small = ServerConfig {
-        send_buffer: 8192,
-        ..ServerConfig::new(parent.path().join("sw"))
-    };
+    let small = ServerConfig { send_buffer: 8192, ..ServerConfig::new(parent.path().join("sw")) };
     let server = Server::bind(small).unwrap();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
@@ -433,18 +370,12 @@ async fn a_client_that_died_is_reported_by_both_sockets() {
     client.ask(b"x");
     let plug = pending(&server).await.accept().unwrap();
     client.connect();
-    client
-        .control
-        .write_all(b"stray octets are ignored")
-        .unwrap();
+    client.control.write_all(b"stray octets are ignored").unwrap();
     drop(client);
     assert!(matches!(plug.hung_up().await, crate::Unplugged::Closed));
     for _ in 0..2 {
         let outcome = plug.try_send_batch(&[&FRAME]);
-        assert!(
-            matches!(outcome.stopped, Some(SendError::PeerGone)),
-            "{outcome:?}"
-        );
+        assert!(matches!(outcome.stopped, Some(SendError::PeerGone)), "{outcome:?}");
     }
 }
 
@@ -454,10 +385,7 @@ async fn a_client_that_babbles_on_the_control_stream_is_unplugged() {
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
     let plug = pending(&server).await.accept().unwrap();
-    client
-        .control
-        .write_all(&[0; crate::plug::MAX_IGNORED + 1])
-        .unwrap();
+    client.control.write_all(&[0; crate::plug::MAX_IGNORED + 1]).unwrap();
     assert!(matches!(plug.hung_up().await, crate::Unplugged::Babbled));
 }
 

@@ -53,10 +53,7 @@ impl RecvBatch {
     /// # Panics
     /// When `slot_len` is 0 or beyond 16 MiB, longer than any datagram.
     pub fn new(slot_len: usize) -> Self {
-        assert!(
-            (1..=16 << 20).contains(&slot_len),
-            "slot of {slot_len} octets"
-        );
+        assert!((1..=16 << 20).contains(&slot_len), "slot of {slot_len} octets");
         let slots = Box::leak(vec![0u8; BATCH * slot_len].into_boxed_slice());
         let slots = NonNull::from(slots);
         let first = slots.as_ptr().cast::<u8>();
@@ -75,12 +72,7 @@ impl RecvBatch {
                 (*vectors.as_ptr()).headers[slot].msg_hdr.msg_iov = iovec;
             }
         }
-        Self {
-            slots,
-            vectors,
-            slot_len,
-            filled: 0,
-        }
+        Self { slots, vectors, slot_len, filled: 0 }
     }
 
     /// Receives what is queued on `socket`, up to [`BATCH`] datagrams, without waiting. Returns
@@ -129,6 +121,11 @@ impl RecvBatch {
             std::slice::from_raw_parts(first, len)
         };
         Datagram { bytes, truncated }
+    }
+
+    /// Keeps the first `len` datagrams of the last receive.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.filled = self.filled.min(len);
     }
 
     /// How many datagrams the last receive brought.
@@ -230,13 +227,7 @@ mod tests {
         let mut batch = RecvBatch::new(1518);
         assert_eq!(batch.receive(b.as_fd()).unwrap(), BATCH);
         for (datagram, frame) in batch.iter().zip(&frames) {
-            assert_eq!(
-                datagram,
-                Datagram {
-                    bytes: frame,
-                    truncated: false
-                }
-            );
+            assert_eq!(datagram, Datagram { bytes: frame, truncated: false });
         }
         assert_eq!(send(a.as_fd(), &frames[BATCH..]).unwrap(), 36);
         assert_eq!(batch.receive(b.as_fd()).unwrap(), 36);
@@ -250,18 +241,10 @@ mod tests {
         send(a.as_fd(), &[&[1; 101], &[2; 100], &[], &[3; 1]]).unwrap();
         let mut batch = RecvBatch::new(100);
         assert_eq!(batch.receive(b.as_fd()).unwrap(), 4);
-        let got: Vec<_> = batch
-            .iter()
-            .map(|d| (d.bytes.to_vec(), d.truncated))
-            .collect();
+        let got: Vec<_> = batch.iter().map(|d| (d.bytes.to_vec(), d.truncated)).collect();
         assert_eq!(
             got,
-            [
-                (vec![1; 100], true),
-                (vec![2; 100], false),
-                (vec![], false),
-                (vec![3], false)
-            ]
+            [(vec![1; 100], true), (vec![2; 100], false), (vec![], false), (vec![3], false)]
         );
     }
 
