@@ -62,6 +62,20 @@ pub(crate) enum Command {
     Ports,
     /// Show every MAC address known and where it is
     Macs,
+    /// Be a plug: frames on standard input and output, in VDE's stream form
+    ///
+    /// For dpipe, ssh and cmd://, as vde_plug is. Needs no node of ours: any VDE switch will do.
+    Plug {
+        /// The switch's directory; SOCK[N] asks for port N [default: as libvdeplug looks for one]
+        sock: Option<String>,
+        /// What to call this plug in the switch's list of ports
+        #[arg(long, value_name = "TEXT", default_value = "vdecable plug")]
+        descr: String,
+        /// The longest frame to print, in octets; VDE 2 falls out of step above the default
+        #[arg(long, value_name = "OCTETS", default_value = "1521",
+              value_parser = clap::value_parser!(u16).range(60..=9236))]
+        max_frame: u16,
+    },
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -18,6 +18,10 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// Runs one command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Plug { sock, descr, max_frame } = &cli.command {
+        crate::plug::run(sock.as_deref(), descr, (*max_frame).into())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let path = control_path(&cli)?;
     let mut client = Client::connect(&path)?;
     let request = match cli.command {
@@ -29,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status => Request::Status,
         Command::Ports => Request::Ports,
         Command::Macs => Request::Macs,
+        Command::Plug { .. } => unreachable!("it was run above: it needs no node"),
     };
     let answer = client.ask(&request)?;
     if cli.json {
@@ -80,18 +85,10 @@ fn connect(
                     show("the node keeps trying; vdecable status shows how it goes\n");
                 }
             }
-            return Ok(if settled {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            });
+            return Ok(if settled { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         if !as_json && told.is_none() {
-            let verb = if created {
-                "plugging in"
-            } else {
-                "there already:"
-            };
+            let verb = if created { "plugging in" } else { "there already:" };
             eprintln!("{verb} cable {id} to {} …", cable.address);
             told = Some(None);
         }
@@ -119,10 +116,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the node tells nothing by itself in this version"
-)]
+#[expect(clippy::disallowed_methods, reason = "the node tells nothing by itself in this version")]
 fn pause() {
     std::thread::sleep(LOOK);
 }

@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod plug;
 
 use std::process::ExitCode;
 
@@ -15,11 +16,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(err) => {
             let _ = err.print();
-            return if err.use_stderr() {
-                ExitCode::from(2)
-            } else {
-                ExitCode::SUCCESS
-            };
+            return if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
     };
     let json = cli.json;
@@ -50,18 +47,11 @@ fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
                 }
                 _ => "start vdenode, or name the right one with --node or --control".to_owned(),
             };
-            (
-                3,
-                control::Failure::new("no node answers", format!("{path}: {source}"), fix),
-            )
+            (3, control::Failure::new("no node answers", format!("{path}: {source}"), fix))
         }
         Some(AskError::Broken { path, source }) => (
             1,
-            control::Failure::new(
-                "the node stopped answering",
-                format!("{path}: {source}"),
-                "",
-            ),
+            control::Failure::new("the node stopped answering", format!("{path}: {source}"), ""),
         ),
         None => (1, control::Failure::new("failed", format!("{err:#}"), "")),
     }

@@ -32,6 +32,12 @@ pub(crate) struct Cli {
     #[arg(long, short, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 
+    /// Await QEMU's stream netdevs on a unix socket or a TCP address; repeatable
+    ///
+    /// Also for passt, libkrun and socket_vmnet: a frame is a 32-bit big-endian length and octets.
+    #[arg(long, value_name = "PATH|ADDR:PORT")]
+    pub(crate) stream: Vec<String>,
+
     /// UDP address on which cables are awaited
     ///
     /// [default: [::]:7667, which takes IPv4 too]

@@ -16,6 +16,7 @@ pub(crate) struct NodeConfig {
     pub(crate) listen: Listen,
     pub(crate) taps: Vec<String>,
     pub(crate) offload: Offload,
+    pub(crate) streams: Vec<StreamAddress>,
     pub(crate) hub: bool,
     pub(crate) state: PathBuf,
     pub(crate) control: PathBuf,
@@ -28,6 +29,22 @@ pub(crate) enum Offload {
     WherePossible,
     /// Plain frames only.
     Never,
+}
+
+/// Where stream clients are awaited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum StreamAddress {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A TCP address.
+    Tcp(SocketAddr),
+}
+
+impl StreamAddress {
+    /// What is no address and port is a path.
+    fn parse(text: &str) -> Self {
+        text.parse().map_or_else(|_| Self::Unix(text.into()), Self::Tcp)
+    }
 }
 
 /// Where cables are awaited.
@@ -83,11 +100,8 @@ impl NodeConfig {
                 (None, false) => Listen::Anywhere,
             },
             taps: cli.tap,
-            offload: if cli.no_offload {
-                Offload::Never
-            } else {
-                Offload::WherePossible
-            },
+            offload: if cli.no_offload { Offload::Never } else { Offload::WherePossible },
+            streams: cli.stream.iter().map(|text| StreamAddress::parse(text)).collect(),
             hub: cli.hub,
             state: cli
                 .state

@@ -1,14 +1,12 @@
 //! The control socket: who may talk to the node, and how many at once.
 
 use std::fs::{DirBuilder, Permissions, set_permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream as StdUnixStream;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use control::{Answer, Failure, Request, transport};
 use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -32,22 +30,16 @@ impl ControlSocket {
     /// Binds the socket, for its owner only, in the place of one that a dead node left.
     pub(crate) fn bind(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
-        if let Some(parent) = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty())
-        {
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o755).create(parent).with_context(|| {
                 format!("cannot make the directory of the control socket {shown}; choose another with --control")
             })?;
         }
-        remove_stale(path)?;
+        crate::stale::make_way(path, "--control")?;
         let listener = UnixListener::bind(path).with_context(|| {
             format!("cannot make the control socket {shown}; choose another with --control")
         })?;
-        let socket = Self {
-            listener,
-            path: path.to_owned(),
-        };
+        let socket = Self { listener, path: path.to_owned() };
         set_permissions(path, Permissions::from_mode(0o600))
             .with_context(|| format!("cannot set the mode of the control socket {shown}"))?;
         Ok(socket)
@@ -89,33 +81,6 @@ impl Drop for ControlSocket {
 async fn ask(requests: mpsc::Sender<Asked>, request: Request) -> Result<Answer, Failure> {
     let ending = || Failure::new("the request was not carried out", "the node is ending", "");
     let (reply, answer) = oneshot::channel();
-    requests
-        .send(Asked { request, reply })
-        .await
-        .map_err(|_| ending())?;
+    requests.send(Asked { request, reply }).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())?
-}
-
-fn remove_stale(path: &Path) -> anyhow::Result<()> {
-    let shown = path.display();
-    let metadata = match std::fs::symlink_metadata(path) {
-        Ok(metadata) => metadata,
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(err) => return Err(err).with_context(|| format!("cannot look at {shown}")),
-    };
-    if !metadata.file_type().is_socket() {
-        bail!("{shown} exists and is not a socket; remove it or choose another --control");
-    }
-    match StdUnixStream::connect(path) {
-        Ok(stream) => {
-            let holder = rustix::net::sockopt::socket_peercred(&stream).ok();
-            let pid = holder.map_or(0, |peer| peer.pid.as_raw_nonzero().get());
-            bail!(
-                "a node already answers on the control socket {shown} (process {pid}); stop it, or give this node another --name or --control"
-            )
-        }
-        Err(err) if err.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)
-            .with_context(|| format!("cannot remove the control socket {shown} of a dead node")),
-        Err(err) => Err(err).with_context(|| format!("cannot tell who holds {shown}")),
-    }
 }

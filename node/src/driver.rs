@@ -16,11 +16,12 @@ use rand::RngExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use vdeplug::mmsg::RecvBatch;
-use vdeplug::{Handshake, Plug, Server};
+use vdeplug::{Handshake, Kind, Plug, Refusal, Server};
 
 use crate::config::{Listen, NodeConfig, Offload};
-use crate::plane::Plane;
-use crate::port::{self, Port, PortIo};
+use crate::plane::{Newcomer, Plane};
+use crate::port::stream::{KnownStreams, StreamListener};
+use crate::port::{self, Peer, PortIo};
 use crate::refused::RefusedPlugs;
 use crate::requests;
 
@@ -50,14 +51,12 @@ pub(crate) struct Shard {
     pub(crate) plane: RefCell<Plane>,
     pub(crate) vde_batch: RefCell<RecvBatch>,
     pub(crate) tap_batch: RefCell<port::tap::TapBatch>,
+    pub(crate) known_streams: RefCell<KnownStreams>,
     pub(crate) refused_plugs: RefCell<RefusedPlugs>,
 }
 
 /// The present moment, for the cores.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this driver is where the node reads the clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "this driver is where the node reads the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
@@ -89,14 +88,7 @@ impl DataPlane {
             .spawn(move || run(config, receiver, stopped, &ready))
             .context("cannot start the data-plane thread")?;
         match is_ready.recv() {
-            Ok(ready) => Ok((
-                Self {
-                    requests,
-                    thread,
-                    stop,
-                },
-                ready,
-            )),
+            Ok(ready) => Ok((Self { requests, thread, stop }, ready)),
             // It ended before it was ready, and says why.
             Err(_) => match thread.join() {
                 Ok(result) => Err(result.err().unwrap_or_else(|| {
@@ -135,9 +127,13 @@ fn run(
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let (taps, offload) = (config.taps.clone(), config.offload);
+        let streams = config.streams.clone();
         let (shard, cable_events) = set_up(config)?;
         for name in &taps {
             shard.plug_tap(name, offload)?;
+        }
+        for at in &streams {
+            StreamListener::bind(at)?.spawn(&shard);
         }
         let _ = ready.send(Ready {
             key: shard.identity.public().to_string(),
@@ -165,19 +161,9 @@ fn set_up(config: NodeConfig) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<Cable
     let nick = std::iter::repeat_with(|| random.random())
         .find_map(Nick::new)
         .expect("a random number is not zero for ever");
-    let (cables, events) = start_cables(
-        config.listen,
-        &config.name,
-        &config.state,
-        nick,
-        &identity,
-        &trust,
-    )?;
-    let fabric = fabric::Config {
-        hub: config.hub,
-        seed: random.random(),
-        ..Default::default()
-    };
+    let (cables, events) =
+        start_cables(config.listen, &config.name, &config.state, nick, &identity, &trust)?;
+    let fabric = fabric::Config { hub: config.hub, seed: random.random(), ..Default::default() };
     let shard = Rc::new(Shard {
         name: config.name,
         identity,
@@ -188,6 +174,7 @@ fn set_up(config: NodeConfig) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<Cable
         plane: RefCell::new(Plane::new(fabric, nick)),
         vde_batch: port::vde::new_batch(),
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
+        known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),
     });
     Ok((shard, events))
@@ -236,27 +223,30 @@ async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<CableEvent>
     while let Some(event) = events.recv().await {
         match event {
             CableEvent::Up { cable, link } => {
-                let description = link.peer().name.clone();
-                let mut port = Port::new(
-                    PortIo::Cable(link.clone()),
-                    description,
-                    link.peer().max_frame,
-                );
-                port.cable = Some(cable);
-                let Some(id) = shard.plane.borrow_mut().add_port(port) else {
-                    continue;
+                let newcomer = Newcomer {
+                    io: PortIo::Cable(link.clone()),
+                    description: link.peer().name.clone(),
+                    max_frame: link.peer().max_frame,
+                    peer: None,
                 };
-                shard.cables.set_port(cable, Some(id.0));
+                let place = match shard.plane.borrow_mut().plug_in(None, newcomer) {
+                    Ok(place) => place,
+                    Err(err) => {
+                        tracing::warn!(%cable, %err, "the cable has no port");
+                        continue;
+                    }
+                };
+                shard.cables.set_port(cable, Some(place.port.0));
                 let pumped = shard.clone();
                 let pump = tokio::task::spawn_local(async move {
-                    port::cable::pump(&pumped, id, link).await;
+                    port::cable::pump(&pumped, place.port, link).await;
                 });
-                pumps.insert(cable, (id, pump));
+                pumps.insert(cable, (place, pump));
             }
             CableEvent::Down { cable } => {
-                if let Some((id, pump)) = pumps.remove(&cable) {
+                if let Some((place, pump)) = pumps.remove(&cable) {
                     pump.abort();
-                    shard.plane.borrow_mut().remove_port(id);
+                    shard.plane.borrow_mut().unplug(place);
                 }
             }
         }
@@ -287,51 +277,62 @@ async fn age(shard: &Shard) {
 impl Shard {
     /// One client of the VDE socket, from its request to its end.
     async fn plug_in(self: Rc<Self>, handshake: Handshake) {
-        let plug = match handshake
-            .read_request()
-            .await
-            .and_then(|pending| pending.accept())
-        {
-            Ok(plug) => Rc::new(plug),
-            Err(refusal) => {
-                tracing::debug!(reason = %refusal, "plug refused");
-                self.refused_plugs.borrow_mut().record(&refusal);
-                return;
-            }
-        };
-        let description = plug.description().to_string();
-        let max_frame = port::vde::max_frame(&description);
-        let port = Port::new(PortIo::Vde(plug.clone()), description, max_frame);
-        let Some(id) = self.plane.borrow_mut().add_port(port) else {
-            return;
-        };
-        tracing::debug!(port = %id, who = %plug_name(&plug), "plugged in");
-        let end = port::vde::pump(&self, id, plug).await;
-        self.plane.borrow_mut().remove_port(id);
-        tracing::debug!(port = %id, reason = ?end, "unplugged");
+        if let Err(refusal) = self.serve_plug(handshake).await {
+            tracing::debug!(reason = %refusal, "plug refused");
+            self.refused_plugs.borrow_mut().record(&refusal);
+        }
     }
 
-    fn plug_tap(self: &Rc<Self>, name: &str, offload: Offload) -> anyhow::Result<PortId> {
-        let tap = Rc::new(port::tap::Tap::open(
-            name,
-            self.identity.interface_mac(name),
-            offload,
-        )?);
-        let max_frame = ether::limits::MAX_FRAME;
-        let port = Port::new(PortIo::Tap(tap.clone()), name.to_owned(), max_frame);
-        let id = self
+    async fn serve_plug(&self, handshake: Handshake) -> Result<(), Refusal> {
+        let pending = handshake.read_request().await?;
+        let wish = match pending.request().kind {
+            Kind::Management => Some(PortId(0)),
+            Kind::Plug => pending.request().port.map(PortId),
+        };
+        // VDE has no word for no: the request is not answered.
+        let admitted = self.plane.borrow().admit(wish, Some(pending.peer().uid));
+        if let Err(err) = admitted {
+            let refusal = Refusal::Denied(err.to_string().into());
+            pending.refuse(&refusal);
+            return Err(refusal);
+        }
+        let plug = Rc::new(pending.accept()?);
+        let description = plug.description().to_string();
+        let newcomer = Newcomer {
+            io: PortIo::Vde(plug.clone()),
+            max_frame: port::vde::max_frame(&description),
+            description,
+            peer: Some(Peer::from(plug.peer())),
+        };
+        let place = self
             .plane
             .borrow_mut()
-            .add_port(port)
-            .context("all ports are taken")?;
+            .plug_in(wish, newcomer)
+            .map_err(|err| Refusal::Denied(err.to_string().into()))?;
+        tracing::debug!(port = %place.port, who = %plug_name(&plug), "plugged in");
+        let end = port::vde::pump(self, place.port, plug).await;
+        self.plane.borrow_mut().unplug(place);
+        tracing::debug!(port = %place.port, reason = ?end, "unplugged");
+        Ok(())
+    }
+
+    fn plug_tap(self: &Rc<Self>, name: &str, offload: Offload) -> anyhow::Result<()> {
+        let tap = Rc::new(port::tap::Tap::open(name, self.identity.interface_mac(name), offload)?);
+        let newcomer = Newcomer {
+            io: PortIo::Tap(tap.clone()),
+            description: name.to_owned(),
+            max_frame: ether::limits::MAX_FRAME,
+            peer: None,
+        };
+        let place = self.plane.borrow_mut().plug_in(None, newcomer)?;
         let shard = self.clone();
         tokio::task::spawn_local(async move {
             let name = tap.device.name().to_owned();
-            let err = port::tap::pump(&shard, id, tap).await;
-            shard.plane.borrow_mut().remove_port(id);
+            let err = port::tap::pump(&shard, place.port, tap).await;
+            shard.plane.borrow_mut().unplug(place);
             tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
         });
-        Ok(id)
+        Ok(())
     }
 }
 

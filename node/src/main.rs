@@ -9,6 +9,7 @@ mod plane;
 mod port;
 mod refused;
 mod requests;
+mod stale;
 mod state;
 mod status;
 mod sys;
@@ -47,13 +48,7 @@ fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Not a reason to stop: it only bounds how many can plug in.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {

@@ -10,17 +10,17 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use cable::Link;
 use ether::segment::SegmentBuffer;
-use ether::{FrameHeader, Malformed, VnetHeader};
-use fabric::{Bridge, DropReason, PortId, PortKind, Verdict};
+use ether::{FrameHeader, Malformed, TagAction, VnetHeader};
+use fabric::{Bridge, Classified, DropReason, PortId, Verdict};
 use mesh::Nick;
 use mesh::flood::{FloodVerdict, FloodWindow};
 
-use crate::port::{Port, PortIo};
+use crate::port::{Counters, Endpoint, EndpointId, Peer, Port, PortIo};
 
 /// Frames that are relayed together at most.
 pub(crate) const BATCH: usize = 64;
 
-/// Cables that a frame may cross: far more than the diameter of any sane mesh, few enough that a
+/// Cables that a frame may cross after its first: far more than the diameter of any sane mesh, few enough that a
 /// frame in a circle is gone within a millisecond.
 const MAX_HOPS: u8 = 63;
 
@@ -48,21 +48,61 @@ pub(crate) struct Origin {
 /// A batch.
 pub(crate) type Frames<'a> = ArrayVec<Frame<'a>, BATCH>;
 
-/// How a frame leaves over cables.
-pub(crate) type Routes = ArrayVec<Origin, BATCH>;
+/// How a frame is marked when it leaves over a cable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) ingress: Nick,
+    /// How many more cables it may cross after the next one; none when it may not cross that.
+    pub(crate) hops: Option<u8>,
+    /// Its flood sequence, when it is flooded.
+    pub(crate) flood: Option<u32>,
+}
+
+/// The route of each frame of a batch.
+pub(crate) type Routes = ArrayVec<Route, BATCH>;
+
+/// Who wants to be plugged in.
+#[derive(Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) io: PortIo,
+    pub(crate) description: String,
+    pub(crate) max_frame: usize,
+    /// Which process of this host it is, when it is one.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// Where an endpoint is plugged in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) port: PortId,
+    pub(crate) endpoint: EndpointId,
+}
+
+/// Why nobody is plugged in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Denied {
+    #[error("all ports are taken")]
+    Full,
+    #[error("port {0} is taken by somebody else")]
+    Taken(PortId),
+    #[error("there is no port {0}")]
+    OutOfRange(PortId),
+}
 
 /// The bridge and its ports.
 #[derive(Debug)]
 pub(crate) struct Plane {
     pub(crate) bridge: Bridge,
-    /// By number; a number is free when its place is empty. Number 0 is not used: VDE keeps it for
-    /// its management port.
-    ports: Vec<Option<Port>>,
+    /// By number. A place is empty until its number is first used.
+    ports: Vec<Option<Box<Port>>>,
+    next_endpoint: u32,
     nick: Nick,
     /// Of the next frame that is flooded from here.
     next_flood: u32,
     floods: FloodWindow,
     segments: SegmentBuffer,
+    /// Frames whose tag had to change for the port that is being flushed.
+    retagged: Vec<u8>,
     /// Ports that have a share of the present batch.
     touched: Vec<PortId>,
 }
@@ -72,53 +112,87 @@ impl Plane {
         Self {
             bridge: Bridge::new(config),
             ports: vec![None],
+            next_endpoint: 1,
             nick,
             next_flood: 0,
             floods: FloodWindow::new(),
             segments: SegmentBuffer::new(),
+            retagged: Vec::new(),
             touched: Vec::new(),
         }
     }
 
-    /// Plugs a port in at the lowest free number; none when all 65 535 are taken.
-    pub(crate) fn add_port(&mut self, port: Port) -> Option<PortId> {
-        let free = self
-            .ports
-            .iter()
-            .skip(1)
-            .position(Option::is_none)
-            .map(|i| i + 1);
-        let index = free.unwrap_or(self.ports.len());
-        let id = PortId(u32::try_from(index).ok()?);
-        if id > PortId::MAX {
-            return None;
-        }
-        let kind = match port.io {
-            PortIo::Cable(_) => PortKind::Cable,
-            PortIo::Vde(_) | PortIo::Tap(_) => PortKind::Access,
+    /// Whether a newcomer would be let in, and at which port.
+    pub(crate) fn admit(&self, wish: Option<PortId>, user: Option<u32>) -> Result<PortId, Denied> {
+        let id = match wish {
+            Some(id) => id,
+            None => self.lowest_free().ok_or(Denied::Full)?,
         };
-        if index == self.ports.len() {
-            self.ports.push(None);
+        if id > PortId::MAX {
+            return Err(Denied::OutOfRange(id));
         }
-        self.ports[index] = Some(port);
-        self.bridge.add_port(id, kind);
-        Some(id)
+        match self.port(id).filter(|port| !port.endpoints.is_empty()) {
+            Some(port) if user.is_none() || port.user != user => Err(Denied::Taken(id)),
+            _ => Ok(id),
+        }
     }
 
-    /// Unplugs a port; what was learned behind it is forgotten.
-    pub(crate) fn remove_port(&mut self, id: PortId) -> Option<Port> {
-        self.bridge.remove_port(id);
-        self.ports.get_mut(id.0 as usize)?.take()
+    /// Plugs a newcomer in: at the port that it asks for, or at the lowest that is out of use.
+    pub(crate) fn plug_in(
+        &mut self,
+        wish: Option<PortId>,
+        newcomer: Newcomer,
+    ) -> Result<Place, Denied> {
+        let Newcomer { io, description, max_frame, peer } = newcomer;
+        let user = peer.map(|peer| peer.uid);
+        let port = self.admit(wish, user)?;
+        let index = port.0 as usize;
+        if index >= self.ports.len() {
+            self.ports.resize_with(index + 1, || None);
+        }
+        let place = self.ports[index].get_or_insert_default();
+        if place.endpoints.is_empty() {
+            place.user = user;
+            place.counters = Counters::default();
+            self.bridge.add_port(port, io.role());
+        }
+        let endpoint = EndpointId(self.next_endpoint);
+        self.next_endpoint += 1;
+        place.endpoints.push(Endpoint { id: endpoint, io, description, max_frame, peer });
+        Ok(Place { port, endpoint })
     }
 
-    /// All ports, by number.
+    fn lowest_free(&self) -> Option<PortId> {
+        let in_use =
+            |port: &Option<Box<Port>>| port.as_ref().is_some_and(|port| !port.endpoints.is_empty());
+        // Port 0 is kept for who asks for it: it is VDE's management port.
+        let free = self.ports.iter().skip(1).position(|port| !in_use(port));
+        let id = PortId(u32::try_from(free.unwrap_or(self.ports.len() - 1) + 1).ok()?);
+        (id <= PortId::MAX).then_some(id)
+    }
+
+    /// Unplugs an endpoint. With its last one a port goes out of use, and what was learned behind
+    /// it is forgotten.
+    pub(crate) fn unplug(&mut self, place: Place) {
+        let Some(Some(port)) = self.ports.get_mut(place.port.0 as usize) else { return };
+        port.endpoints.retain(|known| known.id != place.endpoint);
+        if port.endpoints.is_empty() {
+            port.user = None;
+            self.bridge.remove_port(place.port);
+        }
+    }
+
+    /// The ports in use, by number.
     pub(crate) fn ports(&self) -> impl Iterator<Item = (PortId, &Port)> {
         let numbered = (0..).map(PortId).zip(&self.ports);
-        numbered.filter_map(|(id, port)| Some((id, port.as_ref()?)))
+        numbered.filter_map(|(id, port)| {
+            let port = port.as_deref().filter(|port| !port.endpoints.is_empty())?;
+            Some((id, port))
+        })
     }
 
     pub(crate) fn port(&self, id: PortId) -> Option<&Port> {
-        self.ports.get(id.0 as usize)?.as_ref()
+        self.ports.get(id.0 as usize)?.as_deref()
     }
 
     /// Counts frames that were lost at a port before they were frames.
@@ -141,12 +215,12 @@ impl Plane {
             let verdict = self.judge(ingress, frame, now);
             let (port_drop, flooded) = match verdict {
                 Verdict::Drop(reason) => (Some(reason), false),
-                Verdict::Forward(egress) => {
-                    self.hand(egress, index);
+                Verdict::Forward { egress, tag } => {
+                    self.hand(egress, index, tag);
                     (None, false)
                 }
-                Verdict::Flood => {
-                    self.hand_to_all(ingress, index);
+                Verdict::Flood(classified) => {
+                    self.hand_to_all(ingress, index, classified);
                     (None, true)
                 }
             };
@@ -176,12 +250,7 @@ impl Plane {
                 });
             }
         };
-        if let Some(Origin {
-            ingress,
-            flood: Some(sequence),
-            ..
-        }) = frame.origin
-        {
+        if let Some(Origin { ingress, flood: Some(sequence), .. }) = frame.origin {
             // A frame of our own that comes back has been everywhere already.
             let repeated = ingress == self.nick
                 || self.floods.handle_flood(ingress, sequence) != FloodVerdict::New;
@@ -193,62 +262,53 @@ impl Plane {
     }
 
     /// How the frame is marked on cables: as it came, one hop less; or as our own.
-    fn route(&mut self, frame: &Frame<'_>, flooded: bool) -> Origin {
+    fn route(&mut self, frame: &Frame<'_>, flooded: bool) -> Route {
         match frame.origin {
-            Some(origin) if origin.flood.is_some() || !flooded => Origin {
-                hops: origin.hops.saturating_sub(1),
-                ..origin
+            Some(origin) if origin.flood.is_some() || !flooded => Route {
+                ingress: origin.ingress,
+                hops: origin.hops.checked_sub(1),
+                flood: origin.flood,
             },
             // Not known where the sender thought that it was: it starts anew as a flood from here.
-            origin => {
-                let hops = origin.map_or(MAX_HOPS, |origin| origin.hops.saturating_sub(1));
-                let flood = flooded.then(|| {
+            origin => Route {
+                ingress: self.nick,
+                hops: origin.map_or(Some(MAX_HOPS), |origin| origin.hops.checked_sub(1)),
+                flood: flooded.then(|| {
                     let sequence = self.next_flood;
                     self.next_flood = sequence.wrapping_add(1);
                     sequence
-                });
-                Origin {
-                    ingress: self.nick,
-                    hops,
-                    flood,
-                }
-            }
+                }),
+            },
         }
     }
 
-    fn hand(&mut self, egress: PortId, index: usize) {
-        let Some(Some(port)) = self.ports.get_mut(egress.0 as usize) else {
-            return;
-        };
-        if port.share.is_empty() {
-            self.touched.push(egress);
-        }
-        port.share.push(index);
-    }
-
-    fn hand_to_all(&mut self, ingress: PortId, index: usize) {
-        for egress in self.bridge.flood_ports(ingress) {
-            let Some(Some(port)) = self.ports.get_mut(egress.0 as usize) else {
-                continue;
-            };
+    fn hand(&mut self, egress: PortId, index: usize, tag: TagAction) {
+        if let Some(Some(port)) = self.ports.get_mut(egress.0 as usize) {
             if port.share.is_empty() {
                 self.touched.push(egress);
             }
-            port.share.push(index);
+            port.hand(index, tag);
+        }
+    }
+
+    fn hand_to_all(&mut self, ingress: PortId, index: usize, classified: Classified) {
+        for (egress, tag) in self.bridge.flood_ports(ingress, classified) {
+            if let Some(Some(port)) = self.ports.get_mut(egress.0 as usize) {
+                if port.share.is_empty() {
+                    self.touched.push(egress);
+                }
+                port.hand(index, tag);
+            }
         }
     }
 
     fn flush(&mut self, frames: &Frames<'_>, routes: &Routes) -> Option<Rc<Link>> {
         let mut congested = None;
         for id in self.touched.drain(..) {
-            let Some(Some(port)) = self.ports.get_mut(id.0 as usize) else {
-                continue;
-            };
-            port.flush(frames, routes, &mut self.segments);
-            if let PortIo::Cable(link) = &port.io
-                && link.is_congested()
-            {
-                congested = Some(link.clone());
+            if let Some(Some(port)) = self.ports.get_mut(id.0 as usize) {
+                congested = port
+                    .flush(frames, routes, &mut self.segments, &mut self.retagged)
+                    .or(congested);
             }
         }
         congested

@@ -1,21 +1,23 @@
 //! Bridge ports: what is behind each, its counters, and how a batch leaves through it.
 
 pub(crate) mod cable;
+pub(crate) mod stream;
 pub(crate) mod tap;
 pub(crate) mod vde;
 
 use std::rc::Rc;
 
-use ::cable::{CableId, Link};
+use ::cable::Link;
 use arrayvec::ArrayVec;
-use ether::VnetHeader;
 use ether::segment::{SegmentBuffer, split_into};
-use fabric::{DropCounters, DropReason};
-use vdeplug::Plug;
+use ether::{TagAction, VnetHeader};
+use fabric::{DropCounters, DropReason, PortKind};
+use vdeplug::stream::StreamPort;
+use vdeplug::{Plug, SendError, SendOutcome};
 
 use crate::plane::{BATCH, Frame, Frames, Routes};
 
-/// What moves through a port. Every counter is of frames or octets since the port was plugged in.
+/// What moves through a port. Every counter is of frames or octets since the port came into use.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Counters {
     /// Frames accepted from it.
@@ -31,29 +33,81 @@ pub(crate) struct Counters {
 }
 
 /// What is behind a port.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum PortIo {
     /// A client of the VDE socket.
     Vde(Rc<Plug>),
+    /// A client of a stream socket.
+    Stream(Rc<StreamPort>),
     /// An interface of this host.
     Tap(Rc<tap::Tap>),
     /// Another node.
     Cable(Rc<Link>),
 }
 
-/// A bridge port.
+impl PortIo {
+    /// The word for it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Vde(_) => "vde",
+            Self::Stream(_) => "stream",
+            Self::Tap(_) => "tap",
+            Self::Cable(_) => "cable",
+        }
+    }
+
+    /// Its role in the bridge.
+    pub(crate) fn role(&self) -> PortKind {
+        match self {
+            Self::Vde(_) | Self::Stream(_) | Self::Tap(_) => PortKind::Access,
+            Self::Cable(_) => PortKind::Cable,
+        }
+    }
+}
+
+/// A process of this host, as the kernel tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Unless it is invisible from here.
+    pub(crate) pid: Option<u32>,
+    pub(crate) uid: u32,
+}
+
+impl From<vdeplug::PeerCredentials> for Peer {
+    fn from(peer: vdeplug::PeerCredentials) -> Self {
+        Self { pid: peer.pid.and_then(|pid| u32::try_from(pid).ok()), uid: peer.uid }
+    }
+}
+
+/// The number of an endpoint: never used twice in one run of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct EndpointId(pub(crate) u32);
+
+/// One of those who share a port. They never hear each other, and all hear what is sent to the port.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub(crate) struct Endpoint {
+    pub(crate) id: EndpointId,
     pub(crate) io: PortIo,
     /// The client's own words, the interface's name, or the peer's name.
     pub(crate) description: String,
-    /// The longest frame, without virtio-net header, that what is behind it takes.
+    /// The longest frame, without virtio-net header, that it takes.
     pub(crate) max_frame: usize,
+    /// Which process of this host it is, when it is one.
+    pub(crate) peer: Option<Peer>,
+}
+
+/// A bridge port.
+#[derive(Debug, Default)]
+pub(crate) struct Port {
+    /// At least one, or the port is out of use and only its number and counters remain.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Whose it is as long as it has endpoints; only they may join it.
+    pub(crate) user: Option<u32>,
     pub(crate) counters: Counters,
     /// Indices of the frames of the present batch that leave here.
     pub(crate) share: ArrayVec<usize, BATCH>,
-    /// The cable's id, to find the port again.
-    pub(crate) cable: Option<CableId>,
+    /// Those of them whose tag has to change first.
+    pub(crate) tags: ArrayVec<(usize, TagAction), BATCH>,
 }
 
 /// A frame in the form in which a port takes it.
@@ -66,89 +120,140 @@ pub(crate) struct Part<'a> {
     pub(crate) bytes: &'a [u8],
 }
 
-impl Port {
-    pub(crate) fn new(io: PortIo, description: String, max_frame: usize) -> Self {
-        Self {
-            io,
-            description,
-            max_frame,
-            counters: Counters::default(),
-            share: ArrayVec::new(),
-            cable: None,
-        }
-    }
-
-    /// The word for what is behind it.
-    pub(crate) fn kind(&self) -> &'static str {
-        match self.io {
-            PortIo::Vde(_) => "vde",
-            PortIo::Tap(_) => "tap",
-            PortIo::Cable(_) => "cable",
-        }
-    }
-
+impl Endpoint {
     /// Whether super-frames cross it whole.
     pub(crate) fn has_offload(&self) -> bool {
         match &self.io {
-            PortIo::Vde(_) => false,
+            PortIo::Vde(_) | PortIo::Stream(_) => false,
             PortIo::Tap(tap) => tap.device.has_vnet(),
             PortIo::Cable(link) => link.takes_super_frames(),
         }
     }
 
-    /// Sends this port's share of a batch.
+    fn takes_whole(&self, vnet: &VnetHeader) -> bool {
+        vnet.is_plain()
+            || match &self.io {
+                PortIo::Vde(_) | PortIo::Stream(_) => false,
+                PortIo::Tap(tap) => tap.device.has_vnet(),
+                PortIo::Cable(link) => cable::goes_whole(link, vnet),
+            }
+    }
+
+    fn send(&self, parts: &[Part<'_>], routes: &Routes, counters: &mut Counters) {
+        match &self.io {
+            PortIo::Vde(plug) => {
+                send_plain(parts, self.max_frame, counters, |frames| plug.try_send_batch(frames));
+            }
+            PortIo::Stream(port) => {
+                send_plain(parts, self.max_frame, counters, |frames| port.try_send_batch(frames));
+            }
+            PortIo::Tap(tap) => parts.iter().for_each(|part| tap.send(part, counters)),
+            PortIo::Cable(link) => cable::send(link, parts, routes, counters),
+        }
+    }
+}
+
+/// Sends plain frames without waiting.
+fn send_plain(
+    parts: &[Part<'_>],
+    max_frame: usize,
+    counters: &mut Counters,
+    try_send_batch: impl Fn(&[&[u8]]) -> SendOutcome,
+) {
+    let fitting = parts.iter().map(|part| part.bytes).filter(|bytes| bytes.len() <= max_frame);
+    let frames: ArrayVec<&[u8], BATCH> = fitting.collect();
+    counters.drops.record_many(DropReason::Oversize, (parts.len() - frames.len()) as u64);
+    let mut rest = &frames[..];
+    while !rest.is_empty() {
+        let outcome = try_send_batch(rest);
+        let (sent, unsent) = rest.split_at(outcome.sent);
+        counters.tx_frames += sent.len() as u64;
+        counters.tx_bytes += sent.iter().map(|frame| frame.len() as u64).sum::<u64>();
+        let (reason, lost) = match outcome.stopped {
+            None => return,
+            // The queue of this port alone is full; Ethernet drops.
+            Some(SendError::WouldBlock) => (DropReason::QueueFull, unsent.len()),
+            Some(SendError::PeerGone) => (DropReason::PeerGone, unsent.len()),
+            Some(SendError::TooLong) => (DropReason::Oversize, 1),
+            Some(SendError::Other(_)) => (DropReason::SendFailed, 1),
+        };
+        counters.drops.record_many(reason, lost as u64);
+        rest = &unsent[lost..];
+    }
+}
+
+impl Port {
+    /// Takes note that a frame of the present batch leaves here.
+    #[inline]
+    pub(crate) fn hand(&mut self, index: usize, tag: TagAction) {
+        self.share.push(index);
+        if tag != TagAction::AsIs {
+            self.tags.push((index, tag));
+        }
+    }
+
+    /// Sends this port's share of a batch to each of its endpoints. Gives the cable that has no
+    /// room left, if there is one.
     pub(crate) fn flush(
         &mut self,
         frames: &Frames<'_>,
         routes: &Routes,
         segments: &mut SegmentBuffer,
-    ) {
-        let share = std::mem::take(&mut self.share);
-        let counters = &mut self.counters;
-        match &self.io {
-            PortIo::Vde(plug) => {
-                let whole = |vnet: &VnetHeader| vnet.is_plain();
-                emit(
-                    &share,
-                    frames,
-                    whole,
-                    segments,
-                    counters,
-                    |counters, parts| {
-                        vde::send(plug, parts, self.max_frame, counters);
-                    },
-                );
+        retagged: &mut Vec<u8>,
+    ) -> Option<Rc<Link>> {
+        let mut share = std::mem::take(&mut self.share);
+        let tags = std::mem::take(&mut self.tags);
+        let own;
+        let frames = if tags.is_empty() {
+            frames
+        } else {
+            own = retag(frames, &mut share, &tags, retagged, &mut self.counters);
+            &own
+        };
+        let mut congested = None;
+        for endpoint in &self.endpoints {
+            let whole = |vnet: &VnetHeader| endpoint.takes_whole(vnet);
+            emit(&share, frames, whole, segments, &mut self.counters, |counters, parts| {
+                endpoint.send(parts, routes, counters);
+            });
+            if let PortIo::Cable(link) = &endpoint.io
+                && link.is_congested()
+            {
+                congested = Some(link.clone());
             }
-            PortIo::Tap(tap) => {
-                let whole = |vnet: &VnetHeader| tap.device.has_vnet() || vnet.is_plain();
-                emit(
-                    &share,
-                    frames,
-                    whole,
-                    segments,
-                    counters,
-                    |counters, parts| {
-                        for part in parts {
-                            tap.send(part, counters);
-                        }
-                    },
-                );
-            }
-            PortIo::Cable(link) => {
-                let whole = |vnet: &VnetHeader| cable::goes_whole(link, vnet);
-                emit(
-                    &share,
-                    frames,
-                    whole,
-                    segments,
-                    counters,
-                    |counters, parts| {
-                        cable::send(link, parts, routes, counters);
-                    },
-                );
+        }
+        congested
+    }
+}
+
+/// The frames of a batch as one port sends them. A frame that has no room for its tag, or no sense
+/// with it, leaves the share.
+fn retag<'a>(
+    frames: &Frames<'a>,
+    share: &mut ArrayVec<usize, BATCH>,
+    tags: &[(usize, TagAction)],
+    octets: &'a mut Vec<u8>,
+    counters: &mut Counters,
+) -> Frames<'a> {
+    octets.clear();
+    // All of them first, because the buffer grows with them; then they can be lent out.
+    let mut changed = ArrayVec::<_, BATCH>::new();
+    for &(index, tag) in tags {
+        let Frame { bytes, vnet, .. } = frames[index];
+        let start = octets.len();
+        match tag.apply(vnet, bytes, octets) {
+            Ok(vnet) => changed.push((index, start..octets.len(), vnet)),
+            Err(err) => {
+                counters.drops.record(DropReason::from(err));
+                share.retain(|shared| *shared != index);
             }
         }
     }
+    let mut own = frames.clone();
+    for (index, place, vnet) in changed {
+        own[index] = Frame { bytes: &octets[place], vnet, ..own[index] };
+    }
+    own
 }
 
 /// Gives `send` the frames of a share in batches, those that do not go `whole` cut and completed.
@@ -189,11 +294,7 @@ fn emit(
             push(Part { index, vnet, bytes });
         } else {
             for bytes in segments.by_ref().take(cut.next().unwrap_or(0)) {
-                push(Part {
-                    index,
-                    vnet: VnetHeader::PLAIN,
-                    bytes,
-                });
+                push(Part { index, vnet: VnetHeader::PLAIN, bytes });
             }
         }
     }

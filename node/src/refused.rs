@@ -26,9 +26,6 @@ impl RefusedPlugs {
 
     /// The counts, for the status view.
     pub(crate) fn counts(&self) -> BTreeMap<String, u64> {
-        self.0
-            .iter()
-            .map(|(&reason, &count)| (reason.to_owned(), count))
-            .collect()
+        self.0.iter().map(|(&reason, &count)| (reason.to_owned(), count)).collect()
     }
 }

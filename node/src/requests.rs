@@ -10,17 +10,12 @@ use crate::status;
 /// Carries a request out.
 pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
     match request {
-        Request::Id => Ok(Answer::Id {
-            name: shard.name.clone(),
-            key: shard.identity.public().to_string(),
-        }),
+        Request::Id => {
+            Ok(Answer::Id { name: shard.name.clone(), key: shard.identity.public().to_string() })
+        }
         Request::Status => Ok(Answer::Status(Box::new(status::node(shard)))),
-        Request::Ports => Ok(Answer::Ports {
-            ports: status::ports(shard),
-        }),
-        Request::Macs => Ok(Answer::Macs {
-            macs: status::macs(shard),
-        }),
+        Request::Ports => Ok(Answer::Ports { ports: status::ports(shard) }),
+        Request::Macs => Ok(Answer::Macs { macs: status::macs(shard) }),
         Request::Trust { key, name } => trust(shard, &key, name),
         Request::Untrust { key } => untrust(shard, &key),
         Request::Connect { address } => connect(shard, &address).await,
@@ -38,24 +33,11 @@ fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failu
     if let Some(name) = &name {
         if !control::path::is_node_name(name) {
             let why = format!("{name:?} is not a name");
-            return Err(Failure::new(
-                what,
-                why,
-                "use letters, digits, '-', '_' and '.'",
-            ));
+            return Err(Failure::new(what, why, "use letters, digits, '-', '_' and '.'"));
         }
-        if shard
-            .trust
-            .list()
-            .iter()
-            .any(|t| t.key != key && t.name.as_ref() == Some(name))
-        {
+        if shard.trust.list().iter().any(|t| t.key != key && t.name.as_ref() == Some(name)) {
             let why = format!("another trusted key is called {name} already");
-            return Err(Failure::new(
-                what,
-                why,
-                "choose another name, or untrust the old key",
-            ));
+            return Err(Failure::new(what, why, "choose another name, or untrust the old key"));
         }
     }
     shard
@@ -63,9 +45,7 @@ fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failu
         .add(key, name)
         .map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
     shard.cables.handle_trust_change();
-    Ok(Answer::Done {
-        message: format!("trusted: {key}"),
-    })
+    Ok(Answer::Done { message: format!("trusted: {key}") })
 }
 
 fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
@@ -82,9 +62,7 @@ fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
         .remove(key)
         .map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
     shard.cables.handle_trust_change();
-    Ok(Answer::Done {
-        message: format!("trusted no more: {key}"),
-    })
+    Ok(Answer::Done { message: format!("trusted no more: {key}") })
 }
 
 async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
@@ -93,10 +71,7 @@ async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
         .parse()
         .map_err(|err| Failure::new(what, err, "write HOST, HOST:PORT or [IPV6]:PORT"))?;
     match shard.cables.connect(target).await {
-        Ok((cable, created)) => Ok(Answer::Cable {
-            cable: cable.to_string(),
-            created,
-        }),
+        Ok((cable, created)) => Ok(Answer::Cable { cable: cable.to_string(), created }),
         Err(err) => {
             let fix = match &err {
                 CableError::Unresolved(..) => "check the spelling and the resolver",
@@ -111,9 +86,7 @@ async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
 
 fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
     match shard.cables.disconnect(which) {
-        Ok(cable) => Ok(Answer::Done {
-            message: format!("cable {cable} pulled out"),
-        }),
+        Ok(cable) => Ok(Answer::Done { message: format!("cable {cable} pulled out") }),
         Err(err) => Err(Failure::new(
             "no cable was pulled out",
             err,

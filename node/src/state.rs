@@ -18,13 +18,9 @@ impl StateLock {
     /// Makes the directory when it is missing, and takes it.
     pub(crate) fn take(directory: &Path) -> anyhow::Result<Self> {
         let shown = directory.display();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .with_context(|| {
-                format!("cannot make the state directory {shown}; choose another with --state")
-            })?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| {
+            format!("cannot make the state directory {shown}; choose another with --state")
+        })?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)

@@ -7,7 +7,7 @@ use control::status::{MacEntry, PortStatus, RefusedBy, RefusedKey, Status, Trust
 use fabric::PortId;
 
 use crate::driver::{Shard, now};
-use crate::port::{Port, PortIo};
+use crate::port::{Endpoint, Port};
 
 /// The node as a whole.
 pub(crate) fn node(shard: &Shard) -> Status {
@@ -15,22 +15,20 @@ pub(crate) fn node(shard: &Shard) -> Status {
     let plane = shard.plane.borrow();
     let mut ports = BTreeMap::new();
     for (_, port) in plane.ports() {
-        *ports.entry(port.kind().to_owned()).or_default() += 1;
+        for endpoint in &port.endpoints {
+            *ports.entry(endpoint.io.kind().to_owned()).or_default() += 1;
+        }
     }
-    let refused = shard
-        .trust
-        .refusals()
-        .into_iter()
-        .map(|refusal| RefusedKey {
-            key: refusal.key.to_string(),
-            by: match refusal.by {
-                Refuser::Us => RefusedBy::Us,
-                Refuser::Peer => RefusedBy::Peer,
-            },
-            address: refusal.address.to_string(),
-            count: refusal.count,
-            age_seconds: now.saturating_duration_since(refusal.last).as_secs_f64(),
-        });
+    let refused = shard.trust.refusals().into_iter().map(|refusal| RefusedKey {
+        key: refusal.key.to_string(),
+        by: match refusal.by {
+            Refuser::Us => RefusedBy::Us,
+            Refuser::Peer => RefusedBy::Peer,
+        },
+        address: refusal.address.to_string(),
+        count: refusal.count,
+        age_seconds: now.saturating_duration_since(refusal.last).as_secs_f64(),
+    });
     let trusted = shard.trust.list().into_iter();
     Status {
         name: shard.name.clone(),
@@ -42,12 +40,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         listen: shard.cables.local_addr().map(|address| address.to_string()),
         ports,
         macs: plane.bridge.snapshot(now).entries.len(),
-        trusted: trusted
-            .map(|t| TrustedKey {
-                key: t.key.to_string(),
-                name: t.name,
-            })
-            .collect(),
+        trusted: trusted.map(|t| TrustedKey { key: t.key.to_string(), name: t.name }).collect(),
         cables: shard.cables.statuses(),
         refused: refused.collect(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
@@ -57,37 +50,37 @@ pub(crate) fn node(shard: &Shard) -> Status {
 
 /// Every port.
 pub(crate) fn ports(shard: &Shard) -> Vec<PortStatus> {
-    shard
-        .plane
-        .borrow()
-        .ports()
-        .map(|(id, port)| port_view(id, port))
-        .collect()
+    shard.plane.borrow().ports().map(|(id, port)| port_view(id, port)).collect()
 }
 
 fn port_view(id: PortId, port: &Port) -> PortStatus {
-    let peer = match &port.io {
-        PortIo::Vde(plug) => Some(plug.peer()),
-        PortIo::Tap(_) | PortIo::Cable(_) => None,
-    };
+    let peer = port.endpoints.first().and_then(|endpoint| endpoint.peer);
     let counters = &port.counters;
     let drops = counters.drops.iter().filter(|(_, count)| *count > 0);
     PortStatus {
         port: id.0,
-        kind: port.kind().to_owned(),
-        description: port.description.clone(),
-        pid: peer.and_then(|peer| u32::try_from(peer.pid?).ok()),
+        kind: kind_of(port),
+        description: description_of(port),
+        pid: peer.and_then(|peer| peer.pid),
         uid: peer.map(|peer| peer.uid),
-        max_frame: port.max_frame,
-        offload: port.has_offload(),
+        max_frame: port.endpoints.iter().map(|e| e.max_frame).min().unwrap_or(0),
+        offload: port.endpoints.iter().all(Endpoint::has_offload),
         rx_frames: counters.rx_frames,
         rx_bytes: counters.rx_bytes,
         tx_frames: counters.tx_frames,
         tx_bytes: counters.tx_bytes,
-        drops: drops
-            .map(|(reason, count)| (reason.as_str().to_owned(), count))
-            .collect(),
+        drops: drops.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
     }
+}
+
+fn kind_of(port: &Port) -> String {
+    port.endpoints.first().map(|endpoint| endpoint.io.kind().to_owned()).unwrap_or_default()
+}
+
+/// What its endpoints call themselves; usually there is one.
+fn description_of(port: &Port) -> String {
+    let words: Vec<_> = port.endpoints.iter().map(|e| e.description.as_str()).collect();
+    words.join(" + ")
 }
 
 /// The filtering database.
@@ -101,10 +94,8 @@ pub(crate) fn macs(shard: &Shard) -> Vec<MacEntry> {
                 mac: entry.mac.to_string(),
                 vlan: entry.vlan.0,
                 port: entry.port.0,
-                kind: port.map(|port| port.kind().to_owned()).unwrap_or_default(),
-                description: port
-                    .map(|port| port.description.clone())
-                    .unwrap_or_default(),
+                kind: port.map(kind_of).unwrap_or_default(),
+                description: port.map(description_of).unwrap_or_default(),
                 age_seconds: entry.age.as_secs_f64(),
             }
         })

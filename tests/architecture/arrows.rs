@@ -20,56 +20,23 @@ struct Arrow {
 /// One row a package; the tests and examples may use everything.
 const ARROWS: &[Arrow] = &[
     // The vocabulary.
-    Arrow {
-        package: "ether",
-        ours: &[],
-        reserved: &[],
-    },
+    Arrow { package: "ether", ours: &[], reserved: &[] },
     // Pure cores. They know the vocabulary and not each other.
-    Arrow {
-        package: "fabric",
-        ours: &["ether"],
-        reserved: &[],
-    },
-    Arrow {
-        package: "gateway",
-        ours: &["ether"],
-        reserved: &[],
-    },
-    Arrow {
-        package: "mesh",
-        ours: &["ether"],
-        reserved: &[],
-    },
-    Arrow {
-        package: "emulator",
-        ours: &[],
-        reserved: &[],
-    },
+    Arrow { package: "fabric", ours: &["ether"], reserved: &[] },
+    Arrow { package: "gateway", ours: &["ether"], reserved: &[] },
+    Arrow { package: "mesh", ours: &["ether"], reserved: &[] },
+    Arrow { package: "emulator", ours: &[], reserved: &[] },
+    Arrow { package: "console", ours: &["ether"], reserved: &[] },
     // I/O libraries.
-    Arrow {
-        package: "vdeplug",
-        ours: &[],
-        reserved: IO,
-    },
-    Arrow {
-        package: "control",
-        ours: &[],
-        reserved: IO,
-    },
+    Arrow { package: "vdeplug", ours: &[], reserved: IO },
+    Arrow { package: "control", ours: &[], reserved: IO },
     // Programs. `vdecable` is the library `cable` too.
     Arrow {
         package: "vdenode",
-        ours: &[
-            "ether", "fabric", "gateway", "vdeplug", "control", "vdecable", "mesh",
-        ],
+        ours: &["ether", "fabric", "gateway", "console", "vdeplug", "control", "vdecable", "mesh"],
         reserved: NODE,
     },
-    Arrow {
-        package: "vdecable",
-        ours: &["ether", "mesh", "vdeplug", "control"],
-        reserved: CABLE,
-    },
+    Arrow { package: "vdecable", ours: &["ether", "mesh", "vdeplug", "control"], reserved: CABLE },
     Arrow {
         package: "wirefilter",
         ours: &["ether", "emulator", "vdeplug", "control"],
@@ -81,15 +48,8 @@ const ARROWS: &[Arrow] = &[
 const IO: &[&str] = &["tokio", "libc", "rustix", "socket2"];
 
 /// The same, and what only a program should decide: its command line and its last words.
-const PROGRAM: &[&str] = &[
-    "tokio",
-    "libc",
-    "rustix",
-    "socket2",
-    "clap",
-    "anyhow",
-    "tracing-subscriber",
-];
+const PROGRAM: &[&str] =
+    &["tokio", "libc", "rustix", "socket2", "clap", "anyhow", "tracing-subscriber"];
 
 /// The only package that makes taps and asks the kernel for addresses and routes.
 const NODE: &[&str] = &[
@@ -148,17 +108,8 @@ const RESERVED: &[&str] = &[
 
 /// What a core may not reach even through another package. (`libc` and `getrandom` are missing:
 /// harmless packages name them for platforms and features that are not ours.)
-const NEVER_BELOW_A_CORE: &[&str] = &[
-    "tokio",
-    "mio",
-    "rustix",
-    "socket2",
-    "quinn",
-    "quinn-proto",
-    "rustls",
-    "nix",
-    "async-std",
-];
+const NEVER_BELOW_A_CORE: &[&str] =
+    &["tokio", "mio", "rustix", "socket2", "quinn", "quinn-proto", "rustls", "nix", "async-std"];
 
 fn metadata(command: &mut MetadataCommand) -> Metadata {
     command
@@ -180,11 +131,7 @@ fn used_by(package: &Package) -> BTreeSet<&str> {
 #[test]
 fn packages_use_only_what_their_row_allows() {
     let metadata = metadata(MetadataCommand::new().no_deps());
-    let ours: BTreeSet<&str> = metadata
-        .packages
-        .iter()
-        .map(|package| &**package.name)
-        .collect();
+    let ours: BTreeSet<&str> = metadata.packages.iter().map(|package| &**package.name).collect();
     let mut wrong = Vec::new();
     for package in &metadata.packages {
         let name: &str = &package.name;
@@ -212,28 +159,19 @@ fn no_core_reaches_a_runtime_or_a_socket_through_others() {
     let host = host_triple();
     let metadata =
         metadata(MetadataCommand::new().other_options(["--filter-platform".to_owned(), host]));
-    let resolve = metadata
-        .resolve
-        .as_ref()
-        .expect("cargo resolves the dependencies");
+    let resolve = metadata.resolve.as_ref().expect("cargo resolves the dependencies");
     let edges: BTreeMap<_, Vec<_>> = resolve
         .nodes
         .iter()
         .map(|node| {
             let needed = node.deps.iter().filter(|dependency| {
-                dependency
-                    .dep_kinds
-                    .iter()
-                    .any(|kind| kind.kind == DependencyKind::Normal)
+                dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
             });
             (&node.id, needed.map(|dependency| &dependency.pkg).collect())
         })
         .collect();
-    let name_of: BTreeMap<_, &str> = metadata
-        .packages
-        .iter()
-        .map(|package| (&package.id, &**package.name))
-        .collect();
+    let name_of: BTreeMap<_, &str> =
+        metadata.packages.iter().map(|package| (&package.id, &**package.name)).collect();
 
     let mut wrong = Vec::new();
     for core in metadata.packages.iter().filter(|package| is_core(package)) {
@@ -254,10 +192,7 @@ fn no_core_reaches_a_runtime_or_a_socket_through_others() {
 }
 
 fn is_core(package: &Package) -> bool {
-    let folder = package
-        .manifest_path
-        .parent()
-        .expect("a manifest lies in a folder");
+    let folder = package.manifest_path.parent().expect("a manifest lies in a folder");
     CORES.iter().any(|core| folder.ends_with(core))
 }
 
@@ -284,10 +219,7 @@ fn every_row_of_the_table_names_packages_of_the_table() {
             );
         }
         for reserved in arrow.reserved {
-            assert!(
-                RESERVED.contains(reserved),
-                "{reserved} is allowed but not reserved"
-            );
+            assert!(RESERVED.contains(reserved), "{reserved} is allowed but not reserved");
         }
     }
 }

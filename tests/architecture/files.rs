@@ -46,9 +46,7 @@ impl Source {
     fn is_test(&self) -> bool {
         self.path.file_name().is_some_and(|name| name == "tests.rs")
             || self.path.components().any(|part| {
-                ["tests", "benches", "examples"]
-                    .iter()
-                    .any(|folder| part.as_os_str() == *folder)
+                ["tests", "benches", "examples"].iter().any(|folder| part.as_os_str() == *folder)
             })
     }
 }
@@ -61,30 +59,19 @@ fn sources() -> Vec<Source> {
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(&folder).expect("a folder of the workspace can be read") {
             let path = entry.expect("an entry of the workspace can be read").path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if path.is_dir() {
                 if name != "target" && !name.starts_with('.') {
                     open.push(path);
                 }
             } else if name.ends_with(".rs") {
                 let text = fs::read_to_string(&path).expect("a source file is text");
-                let path = path
-                    .strip_prefix(&root)
-                    .expect("it lies in the root")
-                    .to_path_buf();
+                let path = path.strip_prefix(&root).expect("it lies in the root").to_path_buf();
                 sources.push(Source { path, text });
             }
         }
     }
-    assert!(
-        sources.len() > 10,
-        "only {} source files were found",
-        sources.len()
-    );
+    assert!(sources.len() > 10, "only {} source files were found", sources.len());
     sources
 }
 
@@ -100,11 +87,7 @@ fn check(rule: impl Fn(&Source) -> Option<String>) {
 #[test]
 fn every_file_opens_with_what_it_owns() {
     check(|source| {
-        let first = source
-            .text
-            .lines()
-            .find(|line| !line.trim().is_empty())
-            .unwrap_or_default();
+        let first = source.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
         let opening = first.starts_with("//! ") && first.len() > "//! x".len();
         (!opening).then(|| "does not open with `//!` and a sentence".to_owned())
     });
@@ -113,11 +96,7 @@ fn every_file_opens_with_what_it_owns() {
 #[test]
 fn no_file_is_longer_than_a_reader_can_hold() {
     check(|source| {
-        let limit = if source.is_test() {
-            LONGEST_TESTS
-        } else {
-            LONGEST_SOURCE
-        };
+        let limit = if source.is_test() { LONGEST_TESTS } else { LONGEST_SOURCE };
         let lines = source.text.lines().count();
         (lines > limit).then(|| format!("has {lines} lines; split it at {limit}"))
     });
@@ -138,9 +117,8 @@ fn unsafe_code_is_only_in_modules_called_sys() {
 #[test]
 fn cores_forbid_unsafe_code() {
     check(|source| {
-        let is_root_of_core = CORES
-            .iter()
-            .any(|core| source.path == Path::new(core).join("src/lib.rs"));
+        let is_root_of_core =
+            CORES.iter().any(|core| source.path == Path::new(core).join("src/lib.rs"));
         let forbids = source.text.contains("#![forbid(unsafe_code)]");
         (is_root_of_core && !forbids).then(|| "lacks #![forbid(unsafe_code)]".to_owned())
     });

@@ -42,10 +42,9 @@ fn skip_text(rest: &str) -> Option<usize> {
     if rest.starts_with("/*") {
         return Some(block_comment(rest));
     }
-    let prefix = ["br", "cr", "b", "c", "r", ""].into_iter().find(|prefix| {
-        rest.strip_prefix(prefix)
-            .is_some_and(|rest| rest.starts_with(['"', '#']))
-    });
+    let prefix = ["br", "cr", "b", "c", "r", ""]
+        .into_iter()
+        .find(|prefix| rest.strip_prefix(prefix).is_some_and(|rest| rest.starts_with(['"', '#'])));
     if let Some(prefix) = prefix {
         let literal = &rest[prefix.len()..];
         if prefix.ends_with('r') {
@@ -122,9 +121,7 @@ fn comments_and_literals_are_left_out() {
     "##;
     let code = code_only(source);
     assert!(!names(&code, "unsafe"), "{code}");
-    for kept in [
-        "let a", "let b", "let c", "let d", "let e", "static", "let f", "let g", "type",
-    ] {
+    for kept in ["let a", "let b", "let c", "let d", "let e", "static", "let f", "let g", "type"] {
         assert!(code.contains(kept), "{kept} is lost in {code}");
     }
     assert_eq!(code.lines().count(), source.lines().count());

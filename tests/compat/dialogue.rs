@@ -22,27 +22,11 @@ const MAGIC: u32 = 0xfeed_face;
 
 pub(crate) fn trials(suite: Suite) -> Suite {
     suite
-        .trial(
-            "a_request_that_cannot_be_served_is_refused_by_closing",
-            &[],
-            refusals,
-        )
-        .trial(
-            "a_client_with_an_abstract_address_gets_a_plug",
-            &["vde_plug"],
-            abstract_client,
-        )
+        .trial("a_request_that_cannot_be_served_is_refused_by_closing", &[], refusals)
+        .trial("a_client_with_an_abstract_address_gets_a_plug", &["vde_plug"], abstract_client)
         .trial("a_request_in_pieces_gets_a_plug", &[], pieces)
-        .trial(
-            "silent_clients_keep_nobody_out",
-            &["vde_plug"],
-            silent_clients,
-        )
-        .trial(
-            "garbage_on_the_control_socket_of_the_node_is_survived",
-            &[],
-            control_garbage,
-        )
+        .trial("silent_clients_keep_nobody_out", &["vde_plug"], silent_clients)
+        .trial("garbage_on_the_control_socket_of_the_node_is_survived", &[], control_garbage)
 }
 
 /// A request of version 3 in the host's byte order.
@@ -95,25 +79,13 @@ fn refusals(scene: &Scene) -> Result<()> {
     let absent = address_of(path_bytes(&scene.path("nobody")));
     let cases: [(&str, Vec<u8>); 8] = [
         ("another magic", request(0xdead_beef, 3, &address, b"")),
-        (
-            "the magic in the other byte order",
-            request(MAGIC.swap_bytes(), 3, &address, b""),
-        ),
+        ("the magic in the other byte order", request(MAGIC.swap_bytes(), 3, &address, b"")),
         ("version 2", request(MAGIC, 2, &address, b"")),
         ("version 4", request(MAGIC, 4, &address, b"")),
-        (
-            "an address where nobody is",
-            request(MAGIC, 3, &absent, b""),
-        ),
-        (
-            "a relative path",
-            request(MAGIC, 3, &address_of(b"client"), b""),
-        ),
+        ("an address where nobody is", request(MAGIC, 3, &absent, b"")),
+        ("a relative path", request(MAGIC, 3, &address_of(b"client"), b"")),
         ("a megabyte of nothing", vec![0; 1 << 20]),
-        (
-            "a line of text",
-            b"GET / HTTP/1.1\r\nHost: switch\r\n\r\n".repeat(20),
-        ),
+        ("a line of text", b"GET / HTTP/1.1\r\nHost: switch\r\n\r\n".repeat(20)),
     ];
     for (what, octets) in cases {
         let answer = dialogue(node.socket(), &octets).with_context(|| what.to_owned())?;
@@ -128,22 +100,11 @@ fn accept(switch: &Path, octets: &[u8]) -> Result<(UnixStream, PathBuf)> {
     let mut stream = dial(switch)?;
     stream.write_all(octets)?;
     let mut answer = [0; ADDRESS_LEN];
-    stream
-        .read_exact(&mut answer)
-        .context("the switch did not answer with an address")?;
-    ensure!(
-        answer[..2] == 1_u16.to_ne_bytes(),
-        "no unix address: {answer:02x?}"
-    );
-    let end = answer[2..]
-        .iter()
-        .position(|&octet| octet == 0)
-        .context("no end of the path")?;
+    stream.read_exact(&mut answer).context("the switch did not answer with an address")?;
+    ensure!(answer[..2] == 1_u16.to_ne_bytes(), "no unix address: {answer:02x?}");
+    let end = answer[2..].iter().position(|&octet| octet == 0).context("no end of the path")?;
     let path = std::str::from_utf8(&answer[2..2 + end]).context("the path is no text")?;
-    ensure!(
-        answer[2 + end..].iter().all(|&octet| octet == 0),
-        "octets behind the path"
-    );
+    ensure!(answer[2 + end..].iter().all(|&octet| octet == 0), "octets behind the path");
     // The answer is all that is ever said on this connection.
     stream.set_nonblocking(true)?;
     match stream.read(&mut [0; 1]) {
@@ -163,10 +124,8 @@ fn abstract_client(scene: &Scene) -> Result<()> {
     socket.set_read_timeout(Some(ANSWER))?;
     let mut path = [0; 108];
     path[1..].copy_from_slice(&name);
-    let (_control, switch) = accept(
-        node.socket(),
-        &request(MAGIC, 3, &address_of(&path), &[0x11, 0x22]),
-    )?;
+    let (_control, switch) =
+        accept(node.socket(), &request(MAGIC, 3, &address_of(&path), &[0x11, 0x22]))?;
 
     let mut plug = Plug::insert(scene, "plug", node.socket())?;
     let call = frame(BROADCAST, STATION_A, 1514, 1);
@@ -177,14 +136,8 @@ fn abstract_client(scene: &Scene) -> Result<()> {
     let answer = frame(STATION_A, STATION_B, 1514, 2);
     plug.send(&answer)?;
     let mut received = [0; 2048];
-    let len = socket
-        .recv(&mut received)
-        .context("no frame for the abstract client")?;
-    ensure!(
-        received[..len] == answer,
-        "another frame came: {:02x?}",
-        &received[..len]
-    );
+    let len = socket.recv(&mut received).context("no frame for the abstract client")?;
+    ensure!(received[..len] == answer, "another frame came: {:02x?}", &received[..len]);
     Ok(())
 }
 
@@ -201,9 +154,7 @@ fn pieces(scene: &Scene) -> Result<()> {
         node.status()?;
     }
     let mut answer = [0; ADDRESS_LEN];
-    stream
-        .read_exact(&mut answer)
-        .context("no answer to a request in pieces")
+    stream.read_exact(&mut answer).context("no answer to a request in pieces")
 }
 
 /// Connections that say nothing, or half a request, must not use up what others need.
@@ -225,13 +176,9 @@ fn silent_clients(scene: &Scene) -> Result<()> {
 
 fn control_garbage(scene: &Scene) -> Result<()> {
     let mut node = Setup::local("node").start(scene)?;
-    for octets in [
-        &b"\0\0\0\0"[..],
-        b"{}\n",
-        b"{\"v\":99}\n",
-        b"[[[[[[[[[[[[[[[[\n",
-        &[0xff; 1 << 20],
-    ] {
+    for octets in
+        [&b"\0\0\0\0"[..], b"{}\n", b"{\"v\":99}\n", b"[[[[[[[[[[[[[[[[\n", &[0xff; 1 << 20]]
+    {
         let mut stream = UnixStream::connect(node.control())?;
         stream.set_read_timeout(Some(ANSWER))?;
         let _ = stream.write_all(octets);

@@ -20,22 +20,10 @@ const NODE_NOT_RUNNING: i32 = 3;
 pub(crate) fn trials(suite: Suite) -> Suite {
     suite
         .trial("a_clean_exit_leaves_no_socket", &["vde_plug"], clean_exit)
-        .trial(
-            "a_node_that_was_killed_starts_again_in_its_directory",
-            &[],
-            start_after_kill,
-        )
-        .trial(
-            "a_second_node_on_the_same_socket_names_the_first",
-            &[],
-            second_node,
-        )
+        .trial("a_node_that_was_killed_starts_again_in_its_directory", &[], start_after_kill)
+        .trial("a_second_node_on_the_same_socket_names_the_first", &[], second_node)
         .trial("a_node_keeps_its_key", &[], same_key)
-        .trial(
-            "the_exit_code_of_vdecable_says_what_happened",
-            &[],
-            exit_codes,
-        )
+        .trial("the_exit_code_of_vdecable_says_what_happened", &[], exit_codes)
 }
 
 fn clean_exit(scene: &Scene) -> Result<()> {
@@ -49,39 +37,25 @@ fn clean_exit(scene: &Scene) -> Result<()> {
     })?;
     let status = node.terminate()?;
     ensure!(status.success(), "SIGTERM ended the node with {status}");
-    plug.wait_end()
-        .context("a plug must notice that its switch has gone")?;
+    plug.wait_end().context("a plug must notice that its switch has gone")?;
     ensure!(!node.control().exists(), "the control socket is left");
-    ensure!(
-        !node.socket().exists(),
-        "left in its directory: {:?}",
-        names_in(node.socket())
-    );
+    ensure!(!node.socket().exists(), "left in its directory: {:?}", names_in(node.socket()));
     Ok(())
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect()
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 fn start_after_kill(scene: &Scene) -> Result<()> {
     let mut node = Setup::local("node").start(scene)?;
     node.kill()?;
-    ensure!(
-        node.socket().join("ctl").exists(),
-        "a killed node cannot have cleaned up"
-    );
+    ensure!(node.socket().join("ctl").exists(), "a killed node cannot have cleaned up");
     node.start(scene)?;
     UnixStream::connect(node.socket().join("ctl")).context("the new node does not listen")?;
     ensure!(node.terminate()?.success(), "SIGTERM failed");
-    ensure!(
-        !node.socket().exists(),
-        "left in its directory: {:?}",
-        names_in(node.socket())
-    );
+    ensure!(!node.socket().exists(), "left in its directory: {:?}", names_in(node.socket()));
     Ok(())
 }
 
@@ -90,26 +64,14 @@ fn second_node(scene: &Scene) -> Result<()> {
     let pid = first.process()?.id().to_string();
     let mut second = command("timeout", None);
     second.arg("20").arg(built_program("vdenode")?);
-    second
-        .args(["--name", "second", "--no-listen", "--sock"])
-        .arg(first.socket());
+    second.args(["--name", "second", "--no-listen", "--sock"]).arg(first.socket());
     second.arg("--state").arg(scene.path("second.state"));
     second.arg("--control").arg(scene.path("second.ctl"));
     let output = output(&mut second)?;
     let words = both(&output);
-    ensure!(
-        output.status.code() == Some(FAILED),
-        "it ended with {}: {words}",
-        output.status
-    );
-    ensure!(
-        words.contains(&pid),
-        "process {pid} is not named in: {words}"
-    );
-    ensure!(
-        !scene.path("second.ctl").exists(),
-        "the second node left its control socket"
-    );
+    ensure!(output.status.code() == Some(FAILED), "it ended with {}: {words}", output.status);
+    ensure!(words.contains(&pid), "process {pid} is not named in: {words}");
+    ensure!(!scene.path("second.ctl").exists(), "the second node left its control socket");
     // The first one has lost nothing.
     UnixStream::connect(first.socket().join("ctl")).context("the first node was disturbed")?;
     first.status().map(drop)
@@ -118,10 +80,7 @@ fn second_node(scene: &Scene) -> Result<()> {
 fn same_key(scene: &Scene) -> Result<()> {
     let mut node = Setup::local("node").start(scene)?;
     let key = node.id()?;
-    ensure!(
-        !key.is_empty() && !key.contains(char::is_whitespace),
-        "no key alone: {key:?}"
-    );
+    ensure!(!key.is_empty() && !key.contains(char::is_whitespace), "no key alone: {key:?}");
     node.kill()?;
     node.start(scene)?;
     ensure!(node.id()? == key, "the key changed with a restart");
@@ -152,9 +111,6 @@ fn expect_code(node: &Node, arguments: &[&str], code: i32) -> Result<()> {
         "vdecable {arguments:?} ended with {}, not {code}: {words}",
         output.status
     );
-    ensure!(
-        code == 0 || !output.stderr.is_empty(),
-        "vdecable {arguments:?} failed silently"
-    );
+    ensure!(code == 0 || !output.stderr.is_empty(), "vdecable {arguments:?} failed silently");
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod dialogue;
 mod lifecycle;
 mod plugs;
+mod refusals;
 
 use std::process::ExitCode;
 
@@ -11,5 +12,5 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Compat);
-    lifecycle::trials(dialogue::trials(plugs::trials(suite))).run()
+    refusals::trials(lifecycle::trials(dialogue::trials(plugs::trials(suite)))).run()
 }

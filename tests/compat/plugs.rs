@@ -16,42 +16,14 @@ const STATION_C: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0c];
 
 pub(crate) fn trials(suite: Suite) -> Suite {
     suite
-        .trial(
-            "frames_of_every_length_cross_a_node_unchanged",
-            &["vde_plug"],
-            every_length,
-        )
-        .trial(
-            "a_jumbo_frame_crosses_a_node_unchanged",
-            &["vde_plug"],
-            jumbo,
-        )
-        .trial(
-            "a_frame_never_returns_to_its_sender",
-            &["vde_plug"],
-            no_echo,
-        )
-        .trial(
-            "a_frame_for_a_known_station_reaches_no_other_plug",
-            &["vde_plug"],
-            no_flood,
-        )
-        .trial(
-            "a_plug_that_reads_nothing_delays_nobody",
-            &["vde_plug"],
-            stalled_plug,
-        )
-        .trial(
-            "a_station_is_shown_at_the_port_of_its_plug",
-            &["vde_plug"],
-            known_station,
-        )
+        .trial("frames_of_every_length_cross_a_node_unchanged", &["vde_plug"], every_length)
+        .trial("a_jumbo_frame_crosses_a_node_unchanged", &["vde_plug"], jumbo)
+        .trial("a_frame_never_returns_to_its_sender", &["vde_plug"], no_echo)
+        .trial("a_frame_for_a_known_station_reaches_no_other_plug", &["vde_plug"], no_flood)
+        .trial("a_plug_that_reads_nothing_delays_nobody", &["vde_plug"], stalled_plug)
+        .trial("a_station_is_shown_at_the_port_of_its_plug", &["vde_plug"], known_station)
         .trial("dpipe_joins_two_nodes", &["vde_plug", "dpipe"], dpipe)
-        .trial(
-            "debians_wirefilter_joins_two_nodes",
-            &["vde_plug", "wirefilter"],
-            wirefilter,
-        )
+        .trial("debians_wirefilter_joins_two_nodes", &["vde_plug", "wirefilter"], wirefilter)
 }
 
 /// A node and two plugs that have met, for stations A and B.
@@ -70,12 +42,10 @@ fn exchange(a: &mut Plug, b: &mut Plug) -> Result<()> {
     for (seed, len) in (1..).zip([14, 42, 59, 60, 61, 777, 1513, 1514, 1518]) {
         let there = frame(STATION_B, STATION_A, len, seed);
         a.send(&there)?;
-        b.expect(&there)
-            .with_context(|| format!("{len} octets from A to B"))?;
+        b.expect(&there).with_context(|| format!("{len} octets from A to B"))?;
         let back = frame(STATION_A, STATION_B, len, seed.wrapping_neg());
         b.send(&back)?;
-        a.expect(&back)
-            .with_context(|| format!("{len} octets from B to A"))?;
+        a.expect(&back).with_context(|| format!("{len} octets from B to A"))?;
     }
     Ok(())
 }
@@ -139,44 +109,28 @@ fn stalled_plug(scene: &Scene) -> Result<()> {
     let ports = node.ports()?;
     let port = ports
         .iter()
-        .find(|port| {
-            port["description"]
-                .as_str()
-                .is_some_and(|text| text.contains("stalled"))
-        })
+        .find(|port| port["description"].as_str().is_some_and(|text| text.contains("stalled")))
         .with_context(|| format!("the stalled plug is none of {ports:?}"))?;
-    let drops = port["drops"]
-        .as_object()
-        .map(|drops| drops.values().filter_map(|n| n.as_u64()));
-    ensure!(
-        drops.is_some_and(|drops| drops.sum::<u64>() > 0),
-        "no frame is counted lost: {port}"
-    );
+    let drops = port["drops"].as_object().map(|drops| drops.values().filter_map(|n| n.as_u64()));
+    ensure!(drops.is_some_and(|drops| drops.sum::<u64>() > 0), "no frame is counted lost: {port}");
     stalled.signal(Signal::CONT)
 }
 
 fn known_station(scene: &Scene) -> Result<()> {
     let (node, a, _b) = node_with_two_plugs(scene)?;
     let macs = node.macs()?;
-    for (mac, plug) in [
-        ("02:00:00:00:00:0a", "plug-a"),
-        ("02:00:00:00:00:0b", "plug-b"),
-    ] {
+    for (mac, plug) in [("02:00:00:00:00:0a", "plug-a"), ("02:00:00:00:00:0b", "plug-b")] {
         let entry = macs
             .iter()
             .find(|entry| entry["mac"] == mac)
             .with_context(|| format!("{mac} is none of {macs:?}"))?;
         let description = entry["description"].as_str().unwrap_or_default();
-        ensure!(
-            description.contains(plug),
-            "{mac} is shown at another port: {entry}"
-        );
+        ensure!(description.contains(plug), "{mac} is shown at another port: {entry}");
     }
     drop(a);
     lab::wait_until("the port of a pulled plug to go", MEETING, || {
         let left = |list: Vec<serde_json::Value>| {
-            list.iter()
-                .any(|entry| entry["description"].to_string().contains("plug-a"))
+            list.iter().any(|entry| entry["description"].to_string().contains("plug-a"))
         };
         Ok(!left(node.ports()?) && !left(node.macs()?))
     })
@@ -197,11 +151,7 @@ fn joined(scene: &Scene, join: fn(&Node, &Node) -> std::process::Command) -> Res
 fn dpipe(scene: &Scene) -> Result<()> {
     joined(scene, |left, right| {
         let mut joint = command("dpipe", None);
-        joint
-            .arg("vde_plug")
-            .arg(left.socket())
-            .args(["=", "vde_plug"])
-            .arg(right.socket());
+        joint.arg("vde_plug").arg(left.socket()).args(["=", "vde_plug"]).arg(right.socket());
         joint
     })
 }
@@ -209,11 +159,7 @@ fn dpipe(scene: &Scene) -> Result<()> {
 fn wirefilter(scene: &Scene) -> Result<()> {
     joined(scene, |left, right| {
         let mut joint = command("wirefilter", None);
-        joint.arg("-v").arg(format!(
-            "{}:{}",
-            left.socket().display(),
-            right.socket().display()
-        ));
+        joint.arg("-v").arg(format!("{}:{}", left.socket().display(), right.socket().display()));
         joint
     })
 }

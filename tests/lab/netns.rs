@@ -117,8 +117,7 @@ impl Netns {
     ///
     /// When there is no such interface or it cannot take that MTU.
     pub fn set_mtu(&self, interface: &str, mtu: u16) -> Result<()> {
-        self.ip(&["link", "set", interface, "mtu", &mtu.to_string()])
-            .map(drop)
+        self.ip(&["link", "set", interface, "mtu", &mtu.to_string()]).map(drop)
     }
 
     /// Whether there is an interface of that name.
@@ -137,8 +136,7 @@ impl Netns {
     ///
     /// When the gateway is not on a wire of this namespace.
     pub fn set_default_route(&self, gateway: &str) -> Result<()> {
-        self.ip(&["route", "add", "default", "via", gateway])
-            .map(drop)
+        self.ip(&["route", "add", "default", "via", gateway]).map(drop)
     }
 
     /// Makes this namespace a router for IPv4.
@@ -147,8 +145,7 @@ impl Netns {
     ///
     /// When the setting cannot be written.
     pub fn enable_forwarding(&self) -> Result<()> {
-        self.exec("sh", &["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])
-            .map(drop)
+        self.exec("sh", &["-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]).map(drop)
     }
 
     /// Loads rules written in nft's own language.
@@ -166,9 +163,7 @@ impl Netns {
             .spawn()
             .context("cannot start nft")?;
         let mut input = child.stdin.take().expect("stdin was asked for as a pipe");
-        input
-            .write_all(rules.as_bytes())
-            .context("nft takes no rules")?;
+        input.write_all(rules.as_bytes()).context("nft takes no rules")?;
         drop(input);
         let output = child.wait_with_output().context("cannot wait for nft")?;
         let words = String::from_utf8_lossy(&output.stderr);
@@ -259,10 +254,7 @@ fn ip(arguments: &[&str]) -> Result<String> {
 /// Ends what runs in a namespace and removes it. Failures leave something behind that the next
 /// run removes, and must not hide a trial's own result.
 fn remove(name: &str) {
-    for pid in ip(&["netns", "pids", name])
-        .unwrap_or_default()
-        .split_whitespace()
-    {
+    for pid in ip(&["netns", "pids", name]).unwrap_or_default().split_whitespace() {
         if let Some(pid) = pid.parse().ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::KILL);
         }
@@ -278,10 +270,8 @@ fn remove_orphans() {
         return;
     }
     let list = ip(&["netns", "list"]).unwrap_or_default();
-    let names: BTreeSet<&str> = list
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .collect();
+    let names: BTreeSet<&str> =
+        list.lines().filter_map(|line| line.split_whitespace().next()).collect();
     for name in names {
         let mut parts = name.split('-');
         let ours = parts.next() == Some(PREFIX);

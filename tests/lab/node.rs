@@ -32,33 +32,21 @@ impl Setup {
     /// A node of that name on the machine itself, that listens for no cable.
     #[must_use]
     pub fn local(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            namespace: None,
-            arguments: vec!["--no-listen".to_owned()],
-        }
+        Self { name: name.to_owned(), namespace: None, arguments: vec!["--no-listen".to_owned()] }
     }
 
     /// A node on the machine itself that listens on this address and port.
     #[must_use]
     pub fn listening(name: &str, address: &str) -> Self {
         let arguments = vec!["--listen".to_owned(), address.to_owned()];
-        Self {
-            name: name.to_owned(),
-            namespace: None,
-            arguments,
-        }
+        Self { name: name.to_owned(), namespace: None, arguments }
     }
 
     /// A node in a namespace that listens where it does by default.
     #[must_use]
     pub fn inside(name: &str, netns: &Netns) -> Self {
         let namespace = Some(netns.name().to_owned());
-        Self {
-            name: name.to_owned(),
-            namespace,
-            arguments: Vec::new(),
-        }
+        Self { name: name.to_owned(), namespace, arguments: Vec::new() }
     }
 
     /// Adds a tap of that name.
@@ -100,13 +88,7 @@ impl Node {
     fn new(scene: &Scene, setup: Setup) -> Self {
         let path = |suffix: &str| scene.path(&format!("{}.{suffix}", setup.name));
         let (socket, state, control) = (path("sock"), path("state"), path("ctl"));
-        Self {
-            setup,
-            socket,
-            state,
-            control,
-            process: None,
-        }
+        Self { setup, socket, state, control, process: None }
     }
 
     /// Starts the program, again after it has ended, with the same directories, and waits until
@@ -118,15 +100,8 @@ impl Node {
     pub fn start(&mut self, scene: &Scene) -> Result<()> {
         let mut command = self.program("vdenode")?;
         command.args(["--name", &self.setup.name]);
-        command
-            .arg("--sock")
-            .arg(&self.socket)
-            .arg("--state")
-            .arg(&self.state);
-        command
-            .arg("--control")
-            .arg(&self.control)
-            .args(&self.setup.arguments);
+        command.arg("--sock").arg(&self.socket).arg("--state").arg(&self.state);
+        command.arg("--control").arg(&self.control).args(&self.setup.arguments);
         self.process = Some(Process::spawn(scene, &self.setup.name, &mut command)?);
         let what = format!("node {} to answer", self.setup.name);
         wait_until(&what, LIFECYCLE, || {
@@ -138,10 +113,7 @@ impl Node {
     }
 
     fn program(&self, name: &str) -> Result<std::process::Command> {
-        Ok(command(
-            built_program(name)?,
-            self.setup.namespace.as_deref(),
-        ))
+        Ok(command(built_program(name)?, self.setup.namespace.as_deref()))
     }
 
     /// The node's name.
@@ -174,9 +146,7 @@ impl Node {
     ///
     /// When it was ended by the trial.
     pub fn process(&mut self) -> Result<&mut Process> {
-        self.process
-            .as_mut()
-            .with_context(|| format!("node {} was ended", self.setup.name))
+        self.process.as_mut().with_context(|| format!("node {} was ended", self.setup.name))
     }
 
     /// SIGTERM; returns its exit status.
@@ -258,8 +228,7 @@ impl Node {
     ///
     /// When either node does not answer.
     pub fn trust(&self, other: &Self) -> Result<()> {
-        self.ask(&["trust", &other.id()?, "--name", other.name()])
-            .map(drop)
+        self.ask(&["trust", &other.id()?, "--name", other.name()]).map(drop)
     }
 
     /// Asks for a cable to an address, or an address and a port.
@@ -285,10 +254,7 @@ impl Node {
             "vdecable connect to nobody ended with {}: {words}",
             output.status
         );
-        ensure!(
-            !self.cables()?.is_empty(),
-            "the node does not list the cable to {to}"
-        );
+        ensure!(!self.cables()?.is_empty(), "the node does not list the cable to {to}");
         Ok(words)
     }
 
@@ -334,11 +300,7 @@ impl Node {
     ///
     /// When the node does not answer.
     pub fn cables_up(&self) -> Result<usize> {
-        Ok(self
-            .cables()?
-            .iter()
-            .filter(|cable| cable["state"] == "up")
-            .count())
+        Ok(self.cables()?.iter().filter(|cable| cable["state"] == "up").count())
     }
 
     /// Waits until a cable is up.
@@ -362,26 +324,20 @@ impl Node {
         let what = format!("node {} to show {key} as refused by {by}", self.setup.name);
         wait_until(&what, within, || {
             let refused = list(&self.status()?, "refused")?;
-            Ok(refused
-                .iter()
-                .any(|entry| entry["key"] == key && entry["by"] == by))
+            Ok(refused.iter().any(|entry| entry["key"] == key && entry["by"] == by))
         })
         .with_context(|| format!("its status is {}", self.status_text()))
     }
 
     fn status_text(&self) -> String {
-        self.status().map_or_else(
-            |error| format!("not to be had: {error:#}"),
-            |s| s.to_string(),
-        )
+        self.status().map_or_else(|error| format!("not to be had: {error:#}"), |s| s.to_string())
     }
 }
 
 /// The list under a name of a JSON object.
 fn list(object: &Value, name: &str) -> Result<Vec<Value>> {
     let list = object.get(name).and_then(Value::as_array);
-    list.cloned()
-        .with_context(|| format!("no list of {name} in {object}"))
+    list.cloned().with_context(|| format!("no list of {name} in {object}"))
 }
 
 /// Makes two nodes trust each other.

@@ -48,11 +48,7 @@ impl Plug {
                 }
             }
         });
-        Ok(Self {
-            process,
-            input,
-            frames,
-        })
+        Ok(Self { process, input, frames })
     }
 
     /// Sends one frame.
@@ -61,9 +57,7 @@ impl Plug {
     ///
     /// When `vde_plug` has ended, as it does when the switch refuses it.
     pub fn send(&mut self, frame: &[u8]) -> Result<()> {
-        self.input
-            .write_all(&encode(frame))
-            .context("vde_plug takes no more frames")
+        self.input.write_all(&encode(frame)).context("vde_plug takes no more frames")
     }
 
     /// The next frame, whatever it is.
@@ -89,11 +83,7 @@ impl Plug {
         let received = self.receive()?;
         let (head, padding) = received.split_at(frame.len().min(received.len()));
         let padded = received.len() <= 60 && padding.iter().all(|&octet| octet == 0);
-        let same = head
-            .iter()
-            .zip(frame)
-            .take_while(|(came, sent)| came == sent)
-            .count();
+        let same = head.iter().zip(frame).take_while(|(came, sent)| came == sent).count();
         ensure!(
             same == frame.len() && (padding.is_empty() || padded),
             "{} octets were sent and {} came; octet {same} differs: expected {}, got {}",

@@ -32,10 +32,7 @@ const PREBUILT_VARIABLE: &str = "VDE_PREBUILT";
 /// When the build fails.
 pub fn build_programs() -> Result<()> {
     static BUILT: OnceLock<Result<(), String>> = OnceLock::new();
-    BUILT
-        .get_or_init(build)
-        .clone()
-        .map_err(|error| anyhow!(error))
+    BUILT.get_or_init(build).clone().map_err(|error| anyhow!(error))
 }
 
 fn build() -> Result<(), String> {
@@ -50,45 +47,26 @@ fn build() -> Result<(), String> {
     let target = profile_directory.parent().unwrap_or(&profile_directory);
     let mut command = Command::new(cargo);
     command
-        .args([
-            "build",
-            "--quiet",
-            "--workspace",
-            "--all-targets",
-            "--target-dir",
-        ])
+        .args(["build", "--quiet", "--workspace", "--all-targets", "--target-dir"])
         .arg(target)
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     if profile_directory.file_name() == Some(OsStr::new("release")) {
         command.arg("--release");
     }
-    let output = command
-        .output()
-        .map_err(|error| format!("cannot run cargo: {error}"))?;
+    let output = command.output().map_err(|error| format!("cannot run cargo: {error}"))?;
     if output.status.success() {
         Ok(())
     } else {
-        Err(format!(
-            "the programs do not build:\n{}",
-            String::from_utf8_lossy(&output.stderr)
-        ))
+        Err(format!("the programs do not build:\n{}", String::from_utf8_lossy(&output.stderr)))
     }
 }
 
 /// `target/debug`, or the like in another target directory: test programs lie in its `deps`.
 fn profile_directory() -> Result<PathBuf> {
     let test = env::current_exe().context("cannot find this test program")?;
-    let deps = test
-        .parent()
-        .context("this test program has no directory")?;
-    let profile = if deps.ends_with("deps") {
-        deps.parent()
-    } else {
-        Some(deps)
-    };
-    Ok(profile
-        .context("this test program has no profile directory")?
-        .to_path_buf())
+    let deps = test.parent().context("this test program has no directory")?;
+    let profile = if deps.ends_with("deps") { deps.parent() } else { Some(deps) };
+    Ok(profile.context("this test program has no profile directory")?.to_path_buf())
 }
 
 /// The path of one of the workspace's own programs.
@@ -128,12 +106,7 @@ pub fn command(program: impl AsRef<OsStr>, namespace: Option<&str>) -> Command {
 /// When it cannot be started or does not succeed; the text holds what it printed.
 pub fn run(command: &mut Command) -> Result<String> {
     let output = output(command)?;
-    ensure!(
-        output.status.success(),
-        "{command:?} failed ({})\n{}",
-        output.status,
-        both(&output)
-    );
+    ensure!(output.status.success(), "{command:?} failed ({})\n{}", output.status, both(&output));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -143,10 +116,7 @@ pub fn run(command: &mut Command) -> Result<String> {
 ///
 /// When it cannot be started.
 pub fn output(command: &mut Command) -> Result<Output> {
-    command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))
+    command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))
 }
 
 /// What a program printed on both of its outputs.
@@ -176,9 +146,7 @@ impl Process {
     pub fn spawn(scene: &Scene, name: &str, command: &mut Command) -> Result<Self> {
         let log = scene.log_path(name);
         let file = open_log(&log)?;
-        let copy = file
-            .try_clone()
-            .context("cannot duplicate a log's descriptor")?;
+        let copy = file.try_clone().context("cannot duplicate a log's descriptor")?;
         command.stdin(Stdio::null()).stdout(copy).stderr(file);
         Self::start(name, log, command)
     }
@@ -194,34 +162,16 @@ impl Process {
         command: &mut Command,
     ) -> Result<(Self, ChildStdin, ChildStdout)> {
         let log = scene.log_path(name);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(open_log(&log)?);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(open_log(&log)?);
         let mut process = Self::start(name, log, command)?;
-        let stdin = process
-            .child
-            .stdin
-            .take()
-            .expect("stdin was asked for as a pipe");
-        let stdout = process
-            .child
-            .stdout
-            .take()
-            .expect("stdout was asked for as a pipe");
+        let stdin = process.child.stdin.take().expect("stdin was asked for as a pipe");
+        let stdout = process.child.stdout.take().expect("stdout was asked for as a pipe");
         Ok((process, stdin, stdout))
     }
 
     fn start(name: &str, log: PathBuf, command: &mut Command) -> Result<Self> {
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?;
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log,
-            ended: None,
-        })
+        let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { name: name.to_owned(), child, log, ended: None })
     }
 
     /// The process id.
@@ -243,10 +193,7 @@ impl Process {
     /// When the system cannot tell.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
-            self.ended = self
-                .child
-                .try_wait()
-                .context("cannot ask for an exit status")?;
+            self.ended = self.child.try_wait().context("cannot ask for an exit status")?;
         }
         Ok(self.ended)
     }
@@ -269,18 +216,14 @@ impl Process {
     ///
     /// When the time is over or the program ends first.
     pub fn wait_log(&mut self, text: &str, within: Duration) -> Result<()> {
-        wait_until(
-            &format!("{:?} in the log of {}", text, self.name),
-            within,
-            || {
-                // Asked before the log is read: what a program writes last still counts.
-                let running = self.check_running();
-                if self.log().contains(text) {
-                    return Ok(true);
-                }
-                running.map(|()| false)
-            },
-        )
+        wait_until(&format!("{:?} in the log of {}", text, self.name), within, || {
+            // Asked before the log is read: what a program writes last still counts.
+            let running = self.check_running();
+            if self.log().contains(text) {
+                return Ok(true);
+            }
+            running.map(|()| false)
+        })
     }
 
     /// Waits for its end.
@@ -354,12 +297,7 @@ impl Process {
         // The name in field 2 may hold blanks; the fields after its closing bracket do not.
         let (_, fields) = stat.rsplit_once(')').context("stat without a name")?;
         let mut times = fields.split_whitespace().skip(11).map(str::parse::<u64>);
-        let mut next = || {
-            times
-                .next()
-                .context("stat is too short")?
-                .context("stat: no number")
-        };
+        let mut next = || times.next().context("stat is too short")?.context("stat: no number");
         let ticks = next()? + next()?;
         let ticks_per_second = rustix::param::clock_ticks_per_second();
         Ok(Duration::from_millis(ticks * 1000 / ticks_per_second))
@@ -414,17 +352,11 @@ mod tests {
     #[test]
     fn memory_and_processor_time_of_a_running_program_are_read() {
         let scene = Scene::new().unwrap();
-        let mut busy = Process::spawn(
-            &scene,
-            "busy",
-            command("sh", None).args(["-c", "while :; do :; done"]),
-        )
-        .unwrap();
+        let mut busy =
+            Process::spawn(&scene, "busy", command("sh", None).args(["-c", "while :; do :; done"]))
+                .unwrap();
         assert!(busy.resident_bytes().unwrap() > 0);
-        wait_until("some processor time", SOON, || {
-            Ok(busy.cpu_time()? > Duration::ZERO)
-        })
-        .unwrap();
+        wait_until("some processor time", SOON, || Ok(busy.cpu_time()? > Duration::ZERO)).unwrap();
         busy.kill().unwrap();
         assert!(busy.signal(Signal::TERM).is_err());
     }

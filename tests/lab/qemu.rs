@@ -21,15 +21,8 @@ use crate::suite::Scene;
 ///
 /// All but the first are for making what it boots; their Debian packages are apt, dpkg, kmod and
 /// cpio.
-pub const PROGRAMS: &[&str] = &[
-    "qemu-system-x86_64",
-    "apt-get",
-    "apt-cache",
-    "dpkg-deb",
-    "depmod",
-    "modprobe",
-    "cpio",
-];
+pub const PROGRAMS: &[&str] =
+    &["qemu-system-x86_64", "apt-get", "apt-cache", "dpkg-deb", "depmod", "modprobe", "cpio"];
 
 /// How long a guest may take from QEMU's start to its shell. Four to eight seconds are usual;
 /// the rest is for a machine that has other work.
@@ -63,31 +56,19 @@ impl GuestSetup {
     pub fn new(name: &str, number: u8, wire: Wire) -> Self {
         // QEMU's own prefix, locally administered.
         let mac = format!("52:54:00:12:34:{number:02x}");
-        Self {
-            name: name.to_owned(),
-            wire,
-            mac,
-            address: None,
-            mtu: None,
-        }
+        Self { name: name.to_owned(), wire, mac, address: None, mtu: None }
     }
 
     /// Gives it an address such as `10.0.0.1/24`.
     #[must_use]
     pub fn address(self, address: &str) -> Self {
-        Self {
-            address: Some(address.to_owned()),
-            ..self
-        }
+        Self { address: Some(address.to_owned()), ..self }
     }
 
     /// Gives its interface another MTU, up to 9216 octets.
     #[must_use]
     pub fn mtu(self, mtu: u16) -> Self {
-        Self {
-            mtu: Some(mtu),
-            ..self
-        }
+        Self { mtu: Some(mtu), ..self }
     }
 
     /// Starts QEMU without waiting: two guests boot side by side. See [`Guest::wait_ready`].
@@ -97,23 +78,14 @@ impl GuestSetup {
     /// When the image cannot be made or QEMU cannot be started.
     pub fn start(self, scene: &Scene) -> Result<Guest> {
         let image = Image::current()?;
-        let (process, input, output) = Process::spawn_piped(
-            scene,
-            &format!("{}-qemu", self.name),
-            &mut self.qemu(&image),
-        )?;
+        let (process, input, output) =
+            Process::spawn_piped(scene, &format!("{}-qemu", self.name), &mut self.qemu(&image))?;
         let console = Arc::new(Console::default());
         let log = scene.log_path(&format!("{}-console", self.name));
         let log = File::create(&log).context("cannot write a console's log")?;
         let reader = Arc::clone(&console);
         thread::spawn(move || reader.read_from(output, log));
-        Ok(Guest {
-            name: self.name,
-            process,
-            input,
-            console,
-            commands: 0,
-        })
+        Ok(Guest { name: self.name, process, input, console, commands: 0 })
     }
 
     fn qemu(&self, image: &Image) -> std::process::Command {
@@ -127,10 +99,7 @@ impl GuestSetup {
         let netdev = match &self.wire {
             Wire::Vde(switch) => format!("vde,id=wire,sock={}", switch.display()),
             Wire::Stream(path) => {
-                format!(
-                    "stream,id=wire,server=off,addr.type=unix,addr.path={}",
-                    path.display()
-                )
+                format!("stream,id=wire,server=off,addr.type=unix,addr.path={}", path.display())
             }
         };
         // The boot ROM of the card would only cost time. The MTU a device offers bounds what the
@@ -141,16 +110,7 @@ impl GuestSetup {
         }
         let mut command = command("qemu-system-x86_64", None);
         command
-            .args([
-                "-accel",
-                "tcg",
-                "-machine",
-                "pc",
-                "-m",
-                "128",
-                "-nodefaults",
-                "-no-reboot",
-            ])
+            .args(["-accel", "tcg", "-machine", "pc", "-m", "128", "-nodefaults", "-no-reboot"])
             .args(["-display", "none", "-serial", "stdio"])
             .arg("-kernel")
             .arg(&image.kernel)
@@ -185,9 +145,7 @@ impl Guest {
         address: &str,
     ) -> Result<Self> {
         let wire = Wire::Vde(switch.to_path_buf());
-        let mut guest = GuestSetup::new(name, number, wire)
-            .address(address)
-            .start(scene)?;
+        let mut guest = GuestSetup::new(name, number, wire).address(address).start(scene)?;
         guest.wait_ready()?;
         Ok(guest)
     }
@@ -207,9 +165,7 @@ impl Guest {
     ///
     /// When it does not within `within`, or the guest ends.
     pub fn expect(&mut self, text: &str, within: Duration) -> Result<String> {
-        self.console
-            .take_until(text, within)
-            .with_context(|| format!("guest {}", self.name))
+        self.console.take_until(text, within).with_context(|| format!("guest {}", self.name))
     }
 
     /// Runs a shell command in the guest and returns what it printed on both its outputs.
@@ -223,22 +179,13 @@ impl Guest {
         let marker = format!("end-of-command-{}", self.commands);
         let line = format!("{{ {shell_command}; }} </dev/null 2>&1; echo \"\" \"{marker}\" $?\n");
         ensure!(!shell_command.contains('\n'), "a command is one line");
-        self.input
-            .write_all(line.as_bytes())
-            .context("the guest's console is closed")?;
+        self.input.write_all(line.as_bytes()).context("the guest's console is closed")?;
         let what = || format!("{shell_command:?} in guest {}", self.name);
-        let mut printed = self
-            .console
-            .take_until(&format!(" {marker} "), within)
-            .with_context(what)?;
+        let mut printed =
+            self.console.take_until(&format!(" {marker} "), within).with_context(what)?;
         let status = self.console.take_until("\n", within).with_context(what)?;
         printed.truncate(printed.len() - marker.len() - 2);
-        ensure!(
-            status.trim() == "0",
-            "{} failed with {}: {printed}",
-            what(),
-            status.trim()
-        );
+        ensure!(status.trim() == "0", "{} failed with {}: {printed}", what(), status.trim());
         Ok(printed)
     }
 
@@ -289,15 +236,8 @@ impl Console {
         if let Some(start) = shown.text.find(text) {
             return Ok(shown.text.drain(..start + text.len()).collect());
         }
-        let why = if shown.ended {
-            "has ended".to_owned()
-        } else {
-            format!("said in {within:?}")
-        };
-        bail!(
-            "it {why} without {text:?}; its last words: {:?}",
-            shown.text
-        )
+        let why = if shown.ended { "has ended".to_owned() } else { format!("said in {within:?}") };
+        bail!("it {why} without {text:?}; its last words: {:?}", shown.text)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shown> {

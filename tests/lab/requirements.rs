@@ -70,11 +70,7 @@ pub fn is_root() -> bool {
 /// Those of `programs` that are not installed, in the same order.
 #[must_use]
 pub fn missing<'a>(programs: &[&'a str]) -> Vec<&'a str> {
-    programs
-        .iter()
-        .copied()
-        .filter(|program| find_in_path(program).is_none())
-        .collect()
+    programs.iter().copied().filter(|program| find_in_path(program).is_none()).collect()
 }
 
 /// The first executable of that name in `PATH`, or in the directories for administrators, which
@@ -89,8 +85,7 @@ pub fn find_in_path(program: &str) -> Option<PathBuf> {
 }
 
 fn is_executable(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -110,9 +105,6 @@ mod tests {
 
     #[test]
     fn only_absent_programs_are_missing() {
-        assert_eq!(
-            missing(&["sh", "no-such-program-here", "ls"]),
-            ["no-such-program-here"]
-        );
+        assert_eq!(missing(&["sh", "no-such-program-here", "ls"]), ["no-such-program-here"]);
     }
 }

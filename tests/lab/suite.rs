@@ -134,12 +134,8 @@ impl Suite {
         programs: &'static [&'static str],
         run: fn(&Scene) -> Result<()>,
     ) -> Self {
-        let needed: Vec<&'static str> = ["setpriv"]
-            .iter()
-            .chain(self.programs)
-            .chain(programs)
-            .copied()
-            .collect();
+        let needed: Vec<&'static str> =
+            ["setpriv"].iter().chain(self.programs).chain(programs).copied().collect();
         let (ring, root, built_programs) = (self.ring, self.root, self.built_programs);
         self.trials.push(Trial::ignorable_test(name, move || {
             if let Some(reason) = ring.unselected() {

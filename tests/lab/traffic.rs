@@ -34,11 +34,7 @@ impl<'a> Ping<'a> {
     /// Five small requests.
     #[must_use]
     pub fn to(address: &'a str) -> Self {
-        Self {
-            address,
-            count: 5,
-            size: 56,
-        }
+        Self { address, count: 5, size: 56 }
     }
 
     /// The same with another size.
@@ -60,20 +56,8 @@ impl<'a> Ping<'a> {
     /// When `ping` does not report. That no answer came is no error.
     pub fn run(self, from: &Netns) -> Result<Answers> {
         let (count, size) = (self.count.to_string(), self.size.to_string());
-        let arguments = [
-            "-n",
-            "-c",
-            &count,
-            "-s",
-            &size,
-            "-i",
-            "0.05",
-            "-W",
-            "1",
-            "-M",
-            "do",
-            self.address,
-        ];
+        let arguments =
+            ["-n", "-c", &count, "-s", &size, "-i", "0.05", "-W", "1", "-M", "do", self.address];
         let output = output(from.command("ping").args(arguments))?;
         let report = both(&output);
         answers(&report).with_context(|| format!("ping gave no report: {report}"))
@@ -111,16 +95,9 @@ impl<'a> Ping<'a> {
 
 /// Reads `5 packets transmitted, 4 received, …`.
 fn answers(report: &str) -> Option<Answers> {
-    let line = report
-        .lines()
-        .find(|line| line.contains(" packets transmitted"))?;
-    let mut numbers = line
-        .split(", ")
-        .map(|part| part.split_whitespace().next()?.parse().ok());
-    Some(Answers {
-        sent: numbers.next()??,
-        received: numbers.next()??,
-    })
+    let line = report.lines().find(|line| line.contains(" packets transmitted"))?;
+    let mut numbers = line.split(", ").map(|part| part.split_whitespace().next()?.parse().ok());
+    Some(Answers { sent: numbers.next()??, received: numbers.next()?? })
 }
 
 /// One TCP transfer by `iperf3`.
@@ -152,12 +129,7 @@ impl<'a> Iperf<'a> {
     /// One stream to the server for one second.
     #[must_use]
     pub fn to(address: &'a str) -> Self {
-        Self {
-            address,
-            seconds: 1,
-            streams: 1,
-            direction: Direction::ToServer,
-        }
+        Self { address, seconds: 1, streams: 1, direction: Direction::ToServer }
     }
 
     /// Runs a server and a client and returns what arrived, in Gbit/s of payload.
@@ -170,16 +142,10 @@ impl<'a> Iperf<'a> {
         // A transfer that stands still would otherwise never end.
         let limit = (self.seconds + IPERF_GRACE).to_string();
         let mut command = client.command("timeout");
-        command
-            .args([&limit, "iperf3", "--json"])
-            .args(self.client_arguments());
+        command.args([&limit, "iperf3", "--json"]).args(self.client_arguments());
         let output = output(&mut command)?;
         let report: Value = serde_json::from_slice(&output.stdout).with_context(|| {
-            format!(
-                "iperf3 gave no report ({}): {}",
-                output.status,
-                both(&output)
-            )
+            format!("iperf3 gave no report ({}): {}", output.status, both(&output))
         })?;
         gigabits_per_second(&report)
     }
@@ -193,11 +159,7 @@ impl<'a> Iperf<'a> {
     pub fn start(self, scene: &Scene, server: &Netns, client: &Netns) -> Result<[Process; 2]> {
         let server = self.start_server(scene, server)?;
         let mut command = client.command("iperf3");
-        let client = Process::spawn(
-            scene,
-            "iperf3-client",
-            command.args(self.client_arguments()),
-        )?;
+        let client = Process::spawn(scene, "iperf3-client", command.args(self.client_arguments()))?;
         Ok([server, client])
     }
 
@@ -207,22 +169,15 @@ impl<'a> Iperf<'a> {
             std::fs::remove_file(&log).context("cannot remove the log of an earlier server")?;
         }
         let mut command = netns.command("iperf3");
-        command.args([
-            "--server",
-            "--one-off",
-            "--forceflush",
-            "--bind",
-            self.address,
-        ]);
+        command.args(["--server", "--one-off", "--forceflush", "--bind", self.address]);
         let mut server = Process::spawn(scene, "iperf3-server", &mut command)?;
         server.wait_log("Server listening", Duration::from_secs(10))?;
         Ok(server)
     }
 
     fn client_arguments(self) -> Vec<String> {
-        let mut arguments: Vec<String> = ["--client", self.address, "--connect-timeout", "5000"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut arguments: Vec<String> =
+            ["--client", self.address, "--connect-timeout", "5000"].map(str::to_owned).to_vec();
         arguments.extend(["--time".to_owned(), self.seconds.to_string()]);
         arguments.extend(["--parallel".to_owned(), self.streams.to_string()]);
         if self.direction == Direction::ToClient {
@@ -251,31 +206,16 @@ mod tests {
     fn sent_and_received_are_read_from_pings_report() {
         let report = "--- 10.0.0.2 ping statistics ---\n\
                       5 packets transmitted, 4 received, 20% packet loss, time 804ms\n";
-        assert_eq!(
-            answers(report),
-            Some(Answers {
-                sent: 5,
-                received: 4
-            })
-        );
+        assert_eq!(answers(report), Some(Answers { sent: 5, received: 4 }));
         let errors = "3 packets transmitted, 0 received, +3 errors, 100% packet loss\n";
-        assert_eq!(
-            answers(errors),
-            Some(Answers {
-                sent: 3,
-                received: 0
-            })
-        );
+        assert_eq!(answers(errors), Some(Answers { sent: 3, received: 0 }));
         assert_eq!(answers("ping: connect: Network is unreachable\n"), None);
     }
 
     #[test]
     fn the_rate_of_a_transfer_is_what_arrived() {
         let report = serde_json::json!({"end": {"sum_received": {"bits_per_second": 2.5e9}}});
-        assert_eq!(
-            gigabits_per_second(&report).unwrap().to_bits(),
-            2.5_f64.to_bits()
-        );
+        assert_eq!(gigabits_per_second(&report).unwrap().to_bits(), 2.5_f64.to_bits());
         assert!(gigabits_per_second(&serde_json::json!({"error": "refused"})).is_err());
     }
 }

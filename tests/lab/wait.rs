@@ -45,18 +45,12 @@ pub fn wait_until(
     wait_for(what, within, || Ok(condition()?.then_some(())))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a deadline of real time for real programs"
-)]
+#[expect(clippy::disallowed_methods, reason = "a deadline of real time for real programs")]
 fn now() -> Instant {
     Instant::now()
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the pause between two looks at a condition"
-)]
+#[expect(clippy::disallowed_methods, reason = "the pause between two looks at a condition")]
 fn pause() {
     std::thread::sleep(POLL_INTERVAL);
 }
@@ -73,15 +67,10 @@ mod tests {
 
     #[test]
     fn a_condition_that_cannot_hold_any_more_ends_the_wait() {
-        let error = wait_for(
-            "a reply",
-            Duration::from_secs(600),
-            || -> Result<Option<()>> { bail!("the program has ended") },
-        )
+        let error = wait_for("a reply", Duration::from_secs(600), || -> Result<Option<()>> {
+            bail!("the program has ended")
+        })
         .unwrap_err();
-        assert!(
-            format!("{error:#}").contains("the program has ended"),
-            "{error:#}"
-        );
+        assert!(format!("{error:#}").contains("the program has ended"), "{error:#}");
     }
 }

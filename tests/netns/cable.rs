@@ -17,26 +17,15 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("two_hosts_ping_each_other_over_a_cable", &[], ping)
         .trial("a_cable_carries_tcp_in_both_directions", &["iperf3"], tcp)
         .trial("a_cable_runs_over_ipv6", &[], ipv6)
-        .trial(
-            "full_frames_cross_a_path_of_1280_without_icmp",
-            &["iperf3"],
-            silent_router,
-        )
-        .trial(
-            "full_frames_cross_a_wire_of_1280_without_icmp",
-            &["iperf3"],
-            small_wire,
-        )
+        .trial("full_frames_cross_a_path_of_1280_without_icmp", &["iperf3"], silent_router)
+        .trial("full_frames_cross_a_wire_of_1280_without_icmp", &["iperf3"], small_wire)
         .trial("jumbo_frames_cross_a_cable", &["iperf3"], jumbo)
 }
 
 fn ping(scene: &Scene) -> Result<()> {
     let pair = Pair::on_a_wire(scene)?;
     let before = Ping::to(INNER[1]).count(1).run(&pair.a.netns)?;
-    ensure!(
-        before.received == 0,
-        "the hosts are joined before the cable is plugged"
-    );
+    ensure!(before.received == 0, "the hosts are joined before the cable is plugged");
     pair.plug_cable()?;
     pair.ping_both_ways(56)?;
     pair.ping_both_ways(FULL_PACKET)
@@ -48,11 +37,7 @@ fn tcp(scene: &Scene) -> Result<()> {
     pair.ping_both_ways(56)?;
     for streams in [1, 4] {
         for direction in [Direction::ToServer, Direction::ToClient] {
-            let rate = pair.transfer(scene, |iperf| Iperf {
-                streams,
-                direction,
-                ..iperf
-            })?;
+            let rate = pair.transfer(scene, |iperf| Iperf { streams, direction, ..iperf })?;
             ensure!(rate > 0.0, "{streams} streams moved nothing {direction:?}");
         }
     }

@@ -16,22 +16,14 @@ const RECOVERY: Duration = Duration::from_secs(60);
 
 pub(crate) fn trials(suite: Suite) -> Suite {
     suite
-        .trial(
-            "a_cable_comes_back_after_its_dialler_was_killed",
-            &["iperf3"],
-            |scene| killed_under_traffic(scene, |pair| &mut pair.a),
-        )
-        .trial(
-            "a_cable_comes_back_after_its_listener_was_killed",
-            &["iperf3"],
-            |scene| killed_under_traffic(scene, |pair| &mut pair.b),
-        )
+        .trial("a_cable_comes_back_after_its_dialler_was_killed", &["iperf3"], |scene| {
+            killed_under_traffic(scene, |pair| &mut pair.a)
+        })
+        .trial("a_cable_comes_back_after_its_listener_was_killed", &["iperf3"], |scene| {
+            killed_under_traffic(scene, |pair| &mut pair.b)
+        })
         .trial("a_cable_comes_back_after_a_silent_cut", &[], silent_cut)
-        .trial(
-            "a_cable_comes_back_after_its_peer_was_frozen",
-            &[],
-            frozen_peer,
-        )
+        .trial("a_cable_comes_back_after_its_peer_was_frozen", &[], frozen_peer)
         .trial("a_cable_finds_a_peer_that_starts_late", &[], late_peer)
         .trial("a_node_that_is_restarted_keeps_its_cables", &[], restart)
         .trial("an_untrusted_key_is_named_at_both_ends", &[], untrusted)
@@ -48,18 +40,12 @@ fn killed_under_traffic(scene: &Scene, victim: fn(&mut Pair) -> &mut Host) -> Re
     let mut pair = Pair::on_a_wire(scene)?;
     pair.plug_cable()?;
     pair.ping_both_ways(56)?;
-    let traffic = Iperf {
-        seconds: 60,
-        ..Iperf::to(INNER[1])
-    };
+    let traffic = Iperf { seconds: 60, ..Iperf::to(INNER[1]) };
     let traffic = traffic.start(scene, &pair.b.netns, &pair.a.netns)?;
     wait_until("traffic on the cable", CABLE_UP, || moved_frames(&pair.a))?;
     let victim = victim(&mut pair);
     victim.node.kill()?;
-    ensure!(
-        !victim.netns.has_interface(TAP)?,
-        "the tap of a killed node is left"
-    );
+    ensure!(!victim.netns.has_interface(TAP)?, "the tap of a killed node is left");
     victim.start_again(scene)?;
     ping_comes_back(&pair)?;
     drop(traffic);
@@ -71,9 +57,7 @@ fn killed_under_traffic(scene: &Scene, victim: fn(&mut Pair) -> &mut Host) -> Re
 fn moved_frames(host: &Host) -> Result<bool> {
     let ports = host.node.ports()?;
     Ok(ports.iter().any(|port| {
-        let sent = port["tx_frames"]
-            .as_u64()
-            .or_else(|| port["tx_bytes"].as_u64());
+        let sent = port["tx_frames"].as_u64().or_else(|| port["tx_bytes"].as_u64());
         port["kind"] == "cable" && sent > Some(1000)
     }))
 }
@@ -85,9 +69,7 @@ fn silent_cut(scene: &Scene) -> Result<()> {
     pair.ping_both_ways(56)?;
     pair.b.netns.black_hole(WIRE)?;
     for host in [&pair.a, &pair.b] {
-        wait_until("a cut cable to be called down", RECOVERY, || {
-            Ok(host.node.cables_up()? == 0)
-        })?;
+        wait_until("a cut cable to be called down", RECOVERY, || Ok(host.node.cables_up()? == 0))?;
     }
     pair.b.netns.mend_black_hole()?;
     ping_comes_back(&pair)?;
@@ -99,11 +81,9 @@ fn frozen_peer(scene: &Scene) -> Result<()> {
     pair.plug_cable()?;
     pair.ping_both_ways(56)?;
     pair.b.node.signal(Signal::STOP)?;
-    wait_until(
-        "a cable to a frozen peer to be called down",
-        RECOVERY,
-        || Ok(pair.a.node.cables_up()? == 0),
-    )?;
+    wait_until("a cable to a frozen peer to be called down", RECOVERY, || {
+        Ok(pair.a.node.cables_up()? == 0)
+    })?;
     pair.b.node.signal(Signal::CONT)?;
     ping_comes_back(&pair)
 }
@@ -115,9 +95,7 @@ fn late_peer(scene: &Scene) -> Result<()> {
     pair.a.node.connect_in_vain(pair.address_of_b)?;
     wait_until("a cable that says why it is down", CABLE_UP, || {
         let cables = pair.a.node.cables()?;
-        Ok(cables
-            .iter()
-            .any(|cable| cable["reason"].as_str().is_some_and(|why| !why.is_empty())))
+        Ok(cables.iter().any(|cable| cable["reason"].as_str().is_some_and(|why| !why.is_empty())))
     })?;
     pair.b.start_again(scene)?;
     ping_comes_back(&pair)?;
@@ -156,20 +134,14 @@ fn untrusted(scene: &Scene) -> Result<()> {
     let (key_a, key_b) = (a.id()?, b.id()?);
     // The dialler does not trust the listener.
     let words = a.connect_in_vain(pair.address_of_b)?;
-    ensure!(
-        words.contains(&key_b),
-        "the listener's key is not named: {words}"
-    );
+    ensure!(words.contains(&key_b), "the listener's key is not named: {words}");
     a.wait_refused(&key_b, "us", RECOVERY)?;
     ensure!(a.cables_up()? == 0, "a cable to an untrusted key is up");
     // The listener does not trust the dialler.
     a.trust(b)?;
     b.wait_refused(&key_a, "us", RECOVERY)?;
     a.wait_refused(&key_a, "peer", RECOVERY)?;
-    ensure!(
-        a.cables_up()? == 0 && b.cables_up()? == 0,
-        "a cable of an untrusted key is up"
-    );
+    ensure!(a.cables_up()? == 0 && b.cables_up()? == 0, "a cable of an untrusted key is up");
     let answers = Ping::to(INNER[1]).run(&pair.a.netns)?;
     ensure!(answers.received == 0, "frames pass without trust");
     // And as soon as both do, the cable is up without another word.
@@ -182,24 +154,13 @@ fn disconnected(scene: &Scene) -> Result<()> {
     let mut pair = Pair::on_a_wire(scene)?;
     pair.plug_cable()?;
     let cables = pair.a.node.cables()?;
-    let id = cables[0]["id"]
-        .as_str()
-        .with_context(|| format!("no id in {cables:?}"))?
-        .to_owned();
+    let id = cables[0]["id"].as_str().with_context(|| format!("no id in {cables:?}"))?.to_owned();
     pair.a.node.ask(&["disconnect", &id])?;
-    wait_until("the other end to notice", CABLE_UP, || {
-        Ok(pair.b.node.cables_up()? == 0)
-    })?;
-    ensure!(
-        pair.a.node.cables()?.is_empty(),
-        "the cable is still listed"
-    );
+    wait_until("the other end to notice", CABLE_UP, || Ok(pair.b.node.cables_up()? == 0))?;
+    ensure!(pair.a.node.cables()?.is_empty(), "the cable is still listed");
     ensure!(pair.a.node.terminate()?.success(), "SIGTERM failed");
     pair.a.start_again(scene)?;
-    ensure!(
-        pair.a.node.cables()?.is_empty(),
-        "the cable is back after a restart"
-    );
+    ensure!(pair.a.node.cables()?.is_empty(), "the cable is back after a restart");
     let answers = Ping::to(INNER[1]).run(&pair.a.netns)?;
     ensure!(answers.received == 0, "frames pass without a cable");
     Ok(())
@@ -213,10 +174,7 @@ fn clean_exit(scene: &Scene) -> Result<()> {
         let status = host.node.terminate()?;
         ensure!(status.success(), "SIGTERM ended the node with {status}");
         ensure!(!host.netns.has_interface(TAP)?, "the tap is left");
-        ensure!(
-            !host.node.socket().exists(),
-            "the directory of sockets is left"
-        );
+        ensure!(!host.node.socket().exists(), "the directory of sockets is left");
         ensure!(!host.node.control().exists(), "the control socket is left");
         ensure!(host.node.state().exists(), "the key is gone with the node");
         let sockets = host.netns.exec("ss", &["-Huan"])?;

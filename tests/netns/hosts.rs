@@ -33,13 +33,7 @@ pub(crate) struct Host {
 impl Host {
     fn start(scene: &Scene, name: &str, netns: Netns, number: usize) -> Result<Self> {
         let node = Setup::inside(name, &netns).tap(TAP).start(scene)?;
-        let host = Self {
-            node,
-            netns,
-            inner: INNER[number],
-            mac: MACS[number],
-            mtu: 1500,
-        };
+        let host = Self { node, netns, inner: INNER[number], mac: MACS[number], mtu: 1500 };
         host.configure_tap()?;
         Ok(host)
     }
@@ -129,12 +123,7 @@ impl Pair {
     ) -> Result<Self> {
         let a = Host::start(scene, "a", a, 0)?;
         let b = Host::start(scene, "b", b, 1)?;
-        Ok(Self {
-            a,
-            b,
-            address_of_b,
-            _router: router,
-        })
+        Ok(Self { a, b, address_of_b, _router: router })
     }
 
     /// Makes both nodes trust each other, plugs a cable and waits until both ends call it up.

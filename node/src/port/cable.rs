@@ -21,11 +21,10 @@ pub(super) fn goes_whole(link: &Link, vnet: &VnetHeader) -> bool {
 
 /// Sends frames packed together.
 pub(super) fn send(link: &Link, parts: &[Part<'_>], routes: &Routes, counters: &mut Counters) {
-    let has_hops = |part: &&Part<'_>| routes[part.index].hops > 0;
-    let records = parts.iter().filter(has_hops).map(|part| {
+    let records = parts.iter().filter_map(|part| {
         let route = &routes[part.index];
         let header = RecordHeader {
-            hops: route.hops,
+            hops: route.hops?,
             ingress: route.ingress,
             reach: match route.flood {
                 Some(sequence) => Reach::Flood { sequence },
@@ -33,21 +32,15 @@ pub(super) fn send(link: &Link, parts: &[Part<'_>], routes: &Routes, counters: &
             },
             vnet: (!part.vnet.is_plain()).then(|| part.vnet.encode()),
         };
-        (header, part.bytes)
+        Some((header, part.bytes))
     });
     let sent = link.send(records);
     counters.tx_frames += sent.frames;
     counters.tx_bytes += sent.octets;
-    counters
-        .drops
-        .record_many(DropReason::QueueFull, sent.queue_full);
-    counters
-        .drops
-        .record_many(DropReason::Oversize, sent.oversize);
+    counters.drops.record_many(DropReason::QueueFull, sent.queue_full);
+    counters.drops.record_many(DropReason::Oversize, sent.oversize);
     let tried = sent.frames + sent.queue_full + sent.oversize;
-    counters
-        .drops
-        .record_many(DropReason::HopLimit, parts.len() as u64 - tried);
+    counters.drops.record_many(DropReason::HopLimit, parts.len() as u64 - tried);
 }
 
 /// Takes in what comes by a cable until it ends.
@@ -75,16 +68,8 @@ fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
             Reach::Flood { sequence } => Some(sequence),
             Reach::Unicast { .. } => None,
         };
-        let origin = Some(Origin {
-            ingress: header.ingress,
-            hops: header.hops,
-            flood,
-        });
-        frames.push(Frame {
-            bytes,
-            vnet,
-            origin,
-        });
+        let origin = Some(Origin { ingress: header.ingress, hops: header.hops, flood });
+        frames.push(Frame { bytes, vnet, origin });
         if frames.is_full() {
             plane.relay(id, &frames, now());
             frames.clear();

@@ -31,9 +31,7 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(crate) fn open(name: &str, mac: MacAddr, offload: Offload) -> Result<Self, TapError> {
-        Ok(Self {
-            device: Device::open(name, mac, offload)?,
-        })
+        Ok(Self { device: Device::open(name, mac, offload)? })
     }
 
     /// Writes one frame. A tap has a queue of its own in the kernel and never makes us wait.
@@ -61,10 +59,7 @@ pub(crate) struct TapBatch {
 
 impl TapBatch {
     pub(crate) fn new() -> Self {
-        Self {
-            octets: vec![0; READ + MAX_SUPER_FRAME].into(),
-            frames: ArrayVec::new(),
-        }
+        Self { octets: vec![0; READ + MAX_SUPER_FRAME].into(), frames: ArrayVec::new() }
     }
 
     /// Reads until the tap has no more or one turn's worth is there.
@@ -130,11 +125,7 @@ fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Rc<cable::Link>>
     for (range, vnet) in &batch.frames {
         match *vnet {
             Ok(vnet) => {
-                frames.push(Frame {
-                    bytes: &batch.octets[range.clone()],
-                    vnet,
-                    origin: None,
-                });
+                frames.push(Frame { bytes: &batch.octets[range.clone()], vnet, origin: None });
             }
             Err(()) => bad += 1,
         }

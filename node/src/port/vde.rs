@@ -8,9 +8,8 @@ use ether::VnetHeader;
 use ether::limits::MAX_FRAME;
 use fabric::{DropReason, PortId};
 use vdeplug::mmsg::RecvBatch;
-use vdeplug::{Plug, SendError, Unplugged};
+use vdeplug::{Plug, Unplugged};
 
-use super::{Counters, Part};
 use crate::driver::{Shard, now, wait_for_room};
 use crate::plane::{BATCH, Frame, Frames};
 
@@ -20,45 +19,12 @@ const QEMU_MAX_FRAME: usize = 4096;
 
 /// The longest frame that a client takes, as far as it can be known.
 pub(crate) fn max_frame(description: &str) -> usize {
-    if description.starts_with("QEMU") {
-        QEMU_MAX_FRAME
-    } else {
-        MAX_FRAME
-    }
+    if description.starts_with("QEMU") { QEMU_MAX_FRAME } else { MAX_FRAME }
 }
 
 /// A buffer for what one readable port has to say; all VDE ports of a shard share it.
 pub(crate) fn new_batch() -> RefCell<RecvBatch> {
     RefCell::new(RecvBatch::new(MAX_FRAME))
-}
-
-/// Sends plain frames without waiting.
-pub(super) fn send(plug: &Plug, parts: &[Part<'_>], max_frame: usize, counters: &mut Counters) {
-    let fitting = parts
-        .iter()
-        .map(|part| part.bytes)
-        .filter(|bytes| bytes.len() <= max_frame);
-    let frames: ArrayVec<&[u8], BATCH> = fitting.collect();
-    counters
-        .drops
-        .record_many(DropReason::Oversize, (parts.len() - frames.len()) as u64);
-    let mut rest = &frames[..];
-    while !rest.is_empty() {
-        let outcome = plug.try_send_batch(rest);
-        let (sent, unsent) = rest.split_at(outcome.sent);
-        counters.tx_frames += sent.len() as u64;
-        counters.tx_bytes += sent.iter().map(|frame| frame.len() as u64).sum::<u64>();
-        let (reason, lost) = match outcome.stopped {
-            None => return,
-            // The queue of this port alone is full; Ethernet drops.
-            Some(SendError::WouldBlock) => (DropReason::QueueFull, unsent.len()),
-            Some(SendError::PeerGone) => (DropReason::PeerGone, unsent.len()),
-            Some(SendError::TooLong) => (DropReason::Oversize, 1),
-            Some(SendError::Other(_)) => (DropReason::SendFailed, 1),
-        };
-        counters.drops.record_many(reason, lost as u64);
-        rest = &unsent[lost..];
-    }
 }
 
 /// Reads from a client until it unplugs.
@@ -95,11 +61,7 @@ fn relay(shard: &Shard, id: PortId, batch: &RecvBatch) -> Option<Rc<cable::Link>
         if datagram.truncated {
             oversize += 1;
         } else {
-            frames.push(Frame {
-                bytes: datagram.bytes,
-                vnet: VnetHeader::PLAIN,
-                origin: None,
-            });
+            frames.push(Frame { bytes: datagram.bytes, vnet: VnetHeader::PLAIN, origin: None });
         }
     }
     let mut plane = shard.plane.borrow_mut();

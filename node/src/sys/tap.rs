@@ -110,9 +110,7 @@ impl Device {
             || name == "."
             || name == ".."
         {
-            return Err(TapError::BadName {
-                name: name.to_owned(),
-            });
+            return Err(TapError::BadName { name: name.to_owned() });
         }
         let failed = |source: io::Error| {
             let name = name.to_owned();
@@ -133,11 +131,7 @@ impl Device {
             Offload::WherePossible => match reattach(plain, name, was_persistent) {
                 Ok(fd) => {
                     let fd = register(fd).map_err(failed)?;
-                    return Ok(Self {
-                        fd,
-                        name: name.to_owned(),
-                        vnet: true,
-                    });
+                    return Ok(Self { fd, name: name.to_owned(), vnet: true });
                 }
                 Err((err, None)) => return Err(failed(err)),
                 Err((err, Some(plain))) => {
@@ -152,11 +146,7 @@ impl Device {
             .map_err(|err| failed(err.into()))?;
         rustix::io::ioctl_fionbio(&fd, true).map_err(|err| failed(err.into()))?;
         let fd = register(fd).map_err(failed)?;
-        Ok(Self {
-            fd,
-            name: name.to_owned(),
-            vnet: false,
-        })
+        Ok(Self { fd, name: name.to_owned(), vnet: false })
     }
 
     /// The interface's name.
@@ -191,8 +181,7 @@ impl Device {
         }
         let mut parts = [IoSliceMut::new(header), IoSliceMut::new(frame)];
         let len = rustix::io::readv(self.fd.get_ref(), &mut parts)?;
-        len.checked_sub(VnetHeader::LEN)
-            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        len.checked_sub(VnetHeader::LEN).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// Writes one frame, with its header where there are headers.
@@ -202,10 +191,7 @@ impl Device {
     pub(crate) fn send(&self, header: &VnetHeader, frame: &[u8]) -> io::Result<()> {
         if self.vnet {
             let header = header.encode();
-            rustix::io::writev(
-                self.fd.get_ref(),
-                &[IoSlice::new(&header), IoSlice::new(frame)],
-            )?;
+            rustix::io::writev(self.fd.get_ref(), &[IoSlice::new(&header), IoSlice::new(frame)])?;
         } else {
             rustix::io::write(self.fd.get_ref(), frame)?;
         }
@@ -240,11 +226,7 @@ fn reattach(
     drop(plain);
     let attached = attach_with_headers(name);
     let restore = |fd: RawFd| {
-        if was_persistent {
-            Ok(())
-        } else {
-            ioctl(fd, TUNSETPERSIST, 0)
-        }
+        if was_persistent { Ok(()) } else { ioctl(fd, TUNSETPERSIST, 0) }
     };
     let result = attached.and_then(|fd| restore(fd.as_raw_fd()).map(|()| fd));
     result.map_err(|err| {
@@ -263,11 +245,7 @@ fn attach_with_headers(name: &str) -> io::Result<OwnedFd> {
         .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
         .open(TUN_DEVICE)?;
     let fd = OwnedFd::from(file);
-    let mut request = InterfaceRequest {
-        name: [0; 16],
-        flags: 0,
-        padding: [0; 22],
-    };
+    let mut request = InterfaceRequest { name: [0; 16], flags: 0, padding: [0; 22] };
     request.name[..name.len()].copy_from_slice(name.as_bytes());
     request.flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR;
     // SAFETY: TUNSETIFF reads and writes one `struct ifreq`, of 40 octets; `request` has that
@@ -285,54 +263,30 @@ fn attach_with_headers(name: &str) -> io::Result<OwnedFd> {
 }
 
 fn set_mac(fd: RawFd, mac: MacAddr) -> io::Result<()> {
-    let mut request = InterfaceRequest {
-        name: [0; 16],
-        flags: ARPHRD_ETHER,
-        padding: [0; 22],
-    };
+    let mut request = InterfaceRequest { name: [0; 16], flags: ARPHRD_ETHER, padding: [0; 22] };
     request.padding[..6].copy_from_slice(&mac.0);
     // SAFETY: SIOCSIFHWADDR reads one `struct ifreq`, of 40 octets, whose union here holds a
     // `sockaddr`: the family and then the address; `request` has that layout and outlives the call.
     let result = unsafe { libc::ioctl(fd, SIOCSIFHWADDR as _, &raw const request) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn flags(fd: RawFd) -> io::Result<i16> {
-    let mut request = InterfaceRequest {
-        name: [0; 16],
-        flags: 0,
-        padding: [0; 22],
-    };
+    let mut request = InterfaceRequest { name: [0; 16], flags: 0, padding: [0; 22] };
     // SAFETY: TUNGETIFF writes one `struct ifreq`, of 40 octets; `request` has that layout and
     // outlives the call.
     let result = unsafe { libc::ioctl(fd, TUNGETIFF as _, &raw mut request) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(request.flags)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request.flags) }
 }
 
 fn ioctl(fd: RawFd, request: u64, value: u32) -> io::Result<()> {
     // SAFETY: the requests passed here take their argument by value and touch no memory of ours.
     let result = unsafe { libc::ioctl(fd, request as _, libc::c_ulong::from(value)) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn ioctl_pointer(fd: RawFd, request: u64, value: i32) -> io::Result<()> {
     // SAFETY: the requests passed here read one `int`, which outlives the call.
     let result = unsafe { libc::ioctl(fd, request as _, &raw const value) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

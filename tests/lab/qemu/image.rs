@@ -42,9 +42,7 @@ impl Image {
     pub(super) fn current() -> Result<Self> {
         // Trials that run side by side make it once.
         static MAKING: Mutex<()> = Mutex::new(());
-        let _making = MAKING
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _making = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
 
         let kernel_package = dependency(KERNEL_METAPACKAGE)?;
         let kernel_version = candidate(&kernel_package)?;
@@ -55,10 +53,7 @@ impl Image {
 
         let cache = cache_directory()?;
         let directory = cache.join(&key);
-        let image = Self {
-            kernel: directory.join("vmlinuz"),
-            initrd: directory.join("initrd"),
-        };
+        let image = Self { kernel: directory.join("vmlinuz"), initrd: directory.join("initrd") };
         if image.initrd.is_file() {
             return Ok(image);
         }
@@ -67,21 +62,12 @@ impl Image {
             .prefix("making-")
             .tempdir_in(&cache)
             .context("cannot make a directory for the guest's image")?;
-        make(
-            workshop.path(),
-            &kernel_package,
-            &kernel_version,
-            &shell_version,
-        )
-        .context("cannot make the guest's image")?;
+        make(workshop.path(), &kernel_package, &kernel_version, &shell_version)
+            .context("cannot make the guest's image")?;
         // In one step, so that an image in the cache is whole. Another process may have been
         // faster; its image is as good.
         if fs::rename(workshop.path().join("image"), &directory).is_err() {
-            ensure!(
-                image.initrd.is_file(),
-                "cannot move the image to {}",
-                directory.display()
-            );
+            ensure!(image.initrd.is_file(), "cannot move the image to {}", directory.display());
         }
         remove_older(&cache, &key);
         Ok(image)
@@ -96,21 +82,15 @@ fn make(workshop: &Path, kernel: &str, kernel_version: &str, shell_version: &str
     let image = workshop.join("image");
     fs::create_dir(&image)?;
     let release = only_entry(&unpacked.join("lib/modules"))?;
-    fs::copy(
-        unpacked.join(format!("boot/vmlinuz-{release}")),
-        image.join("vmlinuz"),
-    )
-    .context("the kernel's package holds no kernel")?;
+    fs::copy(unpacked.join(format!("boot/vmlinuz-{release}")), image.join("vmlinuz"))
+        .context("the kernel's package holds no kernel")?;
 
     let root = workshop.join("root");
     for directory in ["bin", "dev", "modules", "proc", "root", "sys", "tmp"] {
         fs::create_dir_all(root.join(directory))?;
     }
     let shell = ["bin/busybox", "usr/bin/busybox"].map(|path| unpacked.join(path));
-    let shell = shell
-        .iter()
-        .find(|path| path.is_file())
-        .context("no busybox in its package")?;
+    let shell = shell.iter().find(|path| path.is_file()).context("no busybox in its package")?;
     fs::copy(shell, root.join("bin/busybox"))?;
     fs::write(root.join("init"), INIT)?;
     fs::set_permissions(root.join("init"), fs::Permissions::from_mode(0o755))?;
@@ -129,40 +109,27 @@ fn unpack(workshop: &Path, package: &str, version: &str, into: &Path) -> Result<
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
         .with_context(|| format!("apt-get fetched no package for {package}"))?;
-    run(Command::new("dpkg-deb")
-        .arg("--extract")
-        .arg(&archive)
-        .arg(into))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(&archive).arg(into))?;
     fs::remove_file(&archive).context("cannot remove an unpacked package")
 }
 
 /// Copies the modules and what they depend on, unpacked, with the order to load them in.
 fn copy_modules(unpacked: &Path, release: &str, into: &Path) -> Result<()> {
-    run(Command::new("depmod")
-        .arg("--basedir")
-        .arg(unpacked)
-        .arg(release))?;
+    run(Command::new("depmod").arg("--basedir").arg(unpacked).arg(release))?;
     let mut order = Vec::new();
     let mut copied = BTreeSet::new();
     for module in MODULES {
         // One line for each module: insmod PATH.
-        let lines = run(Command::new("modprobe")
-            .arg("--dirname")
-            .arg(unpacked)
-            .args(["--set-version", release, "--show-depends", module]))?;
-        for path in lines
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("insmod "))
-        {
+        let lines = run(Command::new("modprobe").arg("--dirname").arg(unpacked).args([
+            "--set-version",
+            release,
+            "--show-depends",
+            module,
+        ]))?;
+        for path in lines.lines().filter_map(|line| line.trim().strip_prefix("insmod ")) {
             let path = Path::new(path);
-            let file = path
-                .file_name()
-                .context("a module without a name")?
-                .to_string_lossy();
-            let name = file
-                .split_once(".ko")
-                .map_or(&*file, |(name, _)| name)
-                .to_owned();
+            let file = path.file_name().context("a module without a name")?.to_string_lossy();
+            let name = file.split_once(".ko").map_or(&*file, |(name, _)| name).to_owned();
             if copied.insert(name.clone()) {
                 decompress(path, &into.join(format!("{name}.ko")))?;
                 order.push(format!("{name}.ko\n"));
@@ -181,17 +148,9 @@ fn decompress(from: &Path, to: &Path) -> Result<()> {
         _ => return fs::copy(from, to).map(drop).context("cannot copy a module"),
     };
     let output = fs::File::create(to).context("cannot write a module")?;
-    let status = Command::new(program)
-        .args(["-d", "-c"])
-        .arg(from)
-        .stdout(output)
-        .status();
+    let status = Command::new(program).args(["-d", "-c"]).arg(from).stdout(output).status();
     let status = status.with_context(|| format!("cannot start {program}"))?;
-    ensure!(
-        status.success(),
-        "{program} cannot decompress {}",
-        from.display()
-    );
+    ensure!(status.success(), "{program} cannot decompress {}", from.display());
     Ok(())
 }
 
@@ -200,10 +159,7 @@ fn decompress(from: &Path, to: &Path) -> Result<()> {
 fn archive(root: &Path, to: &Path) -> Result<()> {
     let output = fs::File::create(to).context("cannot write the archive")?;
     let status = Command::new("sh")
-        .args([
-            "-c",
-            "find . | cpio --create --quiet --format newc --owner 0:0",
-        ])
+        .args(["-c", "find . | cpio --create --quiet --format newc --owner 0:0"])
         .current_dir(root)
         .stdin(Stdio::null())
         .stdout(output)
@@ -263,13 +219,7 @@ fn only_entry(directory: &Path) -> Result<String> {
     let mut entries = fs::read_dir(directory)
         .with_context(|| format!("cannot read {}", directory.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let entry = entries
-        .next()
-        .with_context(|| format!("{} is empty", directory.display()))?;
-    ensure!(
-        entries.next().is_none(),
-        "{} holds more than one kernel",
-        directory.display()
-    );
+    let entry = entries.next().with_context(|| format!("{} is empty", directory.display()))?;
+    ensure!(entries.next().is_none(), "{} holds more than one kernel", directory.display());
     Ok(entry)
 }

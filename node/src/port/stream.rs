@@ -1,0 +1,229 @@
+//! Clients of stream sockets as bridge ports: QEMU's `-netdev stream` and all who speak like it.
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use arrayvec::ArrayVec;
+use ether::VnetHeader;
+use ether::limits::MAX_FRAME;
+use fabric::{DropReason, PortId};
+use tokio::net::{TcpListener, UnixListener};
+use vdeplug::SendError;
+use vdeplug::stream::{Decoder, Framing, RecvError, StreamConfig, StreamPort};
+
+use super::{Peer, PortIo};
+use crate::config::StreamAddress;
+use crate::driver::{Shard, now, wait_for_room};
+use crate::plane::{BATCH, Denied, Frame, Frames, Newcomer, Place};
+use crate::stale;
+
+/// How long a listener is left alone when the system has no descriptor for a client.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Clients whose port is remembered for when they come back. Full: no more are remembered.
+const KNOWN: usize = 1024;
+
+/// Who a stream client is, as far as it can be told when it comes back.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Who {
+    /// A process of this host.
+    Process(u32),
+    /// A host.
+    Host(IpAddr),
+}
+
+/// The port that each stream client had, so that a guest whose link was down is itself again.
+pub(crate) type KnownStreams = BTreeMap<Who, PortId>;
+
+/// A socket that awaits stream clients; a unix socket's file goes when it is dropped.
+#[derive(Debug)]
+pub(crate) enum StreamListener {
+    Unix(UnixListener, PathBuf),
+    Tcp(TcpListener),
+}
+
+impl StreamListener {
+    /// Binds, a unix socket for its owner only.
+    pub(crate) fn bind(at: &StreamAddress) -> anyhow::Result<Self> {
+        match at {
+            StreamAddress::Unix(path) => {
+                stale::make_way(path, "--stream")?;
+                let shown = path.display();
+                let listener = UnixListener::bind(path).with_context(|| {
+                    format!("cannot make the stream socket {shown}; choose another with --stream")
+                })?;
+                let listener = Self::Unix(listener, path.clone());
+                std::fs::set_permissions(path, Permissions::from_mode(0o600))
+                    .with_context(|| format!("cannot set the mode of {shown}"))?;
+                Ok(listener)
+            }
+            StreamAddress::Tcp(address) => {
+                let bind = || {
+                    let listener = std::net::TcpListener::bind(address)?;
+                    listener.set_nonblocking(true)?;
+                    TcpListener::from_std(listener)
+                };
+                let listener = bind().with_context(|| {
+                    format!("cannot await streams on {address}; choose another with --stream")
+                })?;
+                Ok(Self::Tcp(listener))
+            }
+        }
+    }
+
+    /// Takes clients in for as long as the shard lives.
+    pub(crate) fn spawn(self, shard: &Rc<Shard>) {
+        let shard = shard.clone();
+        tokio::task::spawn_local(async move {
+            loop {
+                match self.accept().await {
+                    Ok(client) => {
+                        let shard = shard.clone();
+                        tokio::task::spawn_local(async move { serve(&shard, client).await });
+                    }
+                    Err(err) => {
+                        tracing::debug!(%err, "no stream accepted");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        });
+    }
+
+    async fn accept(&self) -> io::Result<Client> {
+        match self {
+            Self::Unix(listener, path) => {
+                let (stream, _) = listener.accept().await?;
+                let credentials = stream.peer_cred()?;
+                let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
+                Ok(Client {
+                    stream: stream.into_std()?.into(),
+                    description: path.display().to_string(),
+                    peer: Some(Peer { pid, uid: credentials.uid() }),
+                    who: pid.map(Who::Process),
+                })
+            }
+            Self::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                Ok(Client {
+                    stream: stream.into_std()?.into(),
+                    description: remote.to_string(),
+                    peer: None,
+                    who: Some(Who::Host(remote.ip())),
+                })
+            }
+        }
+    }
+}
+
+impl Drop for StreamListener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Who has connected.
+struct Client {
+    stream: OwnedFd,
+    description: String,
+    peer: Option<Peer>,
+    who: Option<Who>,
+}
+
+async fn serve(shard: &Shard, client: Client) {
+    let Client { stream, description, peer, who } = client;
+    let port = match StreamPort::new(stream, StreamConfig::new(Framing::Length32)) {
+        Ok(port) => Rc::new(port),
+        Err(err) => {
+            tracing::debug!(%err, "stream refused");
+            return;
+        }
+    };
+    let newcomer = Newcomer {
+        io: PortIo::Stream(port.clone()),
+        description: description.clone(),
+        max_frame: MAX_FRAME,
+        peer,
+    };
+    let place = match plug_in(shard, newcomer, who) {
+        Ok(place) => place,
+        Err(err) => {
+            tracing::debug!(%err, "stream refused");
+            return;
+        }
+    };
+    tracing::debug!(port = %place.port, who = description, "stream connected");
+    let reason = pump(shard, place.port, &port).await;
+    shard.plane.borrow_mut().unplug(place);
+    tracing::debug!(port = %place.port, reason, "stream ended");
+}
+
+/// Plugs a client in, at its old port unless somebody else has it by now.
+fn plug_in(shard: &Shard, newcomer: Newcomer, who: Option<Who>) -> Result<Place, Denied> {
+    let mut known = shard.known_streams.borrow_mut();
+    let mut plane = shard.plane.borrow_mut();
+    let is_free = |id: &PortId| plane.port(*id).is_none_or(|port| port.endpoints.is_empty());
+    let wish = who.as_ref().and_then(|who| known.get(who).copied()).filter(is_free);
+    let place = plane.plug_in(wish, newcomer)?;
+    if let Some(who) = who
+        && (known.len() < KNOWN || known.contains_key(&who))
+    {
+        known.insert(who, place.port);
+    }
+    Ok(place)
+}
+
+/// Carries frames until the stream ends; says why it did.
+async fn pump(shard: &Shard, id: PortId, port: &StreamPort) -> String {
+    tokio::select! {
+        err = port.keep_flushing() => match err {
+            SendError::PeerGone => "the other end is gone".to_owned(),
+            err => err.to_string(),
+        },
+        err = read_on(shard, id, port) => err.to_string(),
+    }
+}
+
+async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
+    let mut decoder = port.decoder();
+    loop {
+        if let Err(err) = port.readable(&decoder).await {
+            return RecvError::Failed(err);
+        }
+        let congested = match port.try_recv_batch(&mut decoder) {
+            Ok(_) => relay(shard, id, &decoder),
+            Err(RecvError::WouldBlock) => None,
+            Err(err) => return err,
+        };
+        wait_for_room(congested).await;
+        // One batch a turn: the other ports and the cables come next.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Rc<cable::Link>> {
+    let mut frames: Frames<'_> = ArrayVec::new();
+    let mut oversize = 0;
+    for bytes in decoder.frames().take(BATCH) {
+        if bytes.len() > MAX_FRAME {
+            oversize += 1;
+        } else {
+            frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None });
+        }
+    }
+    let mut plane = shard.plane.borrow_mut();
+    if oversize > 0 {
+        plane.record_drops(id, DropReason::Oversize, oversize);
+    }
+    plane.relay(id, &frames, now())
+}
