@@ -27,40 +27,26 @@ impl FromStr for Target {
     type Err = ParseTargetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = |why| ParseTargetError {
-            text: text.chars().take(80).collect(),
-            why,
-        };
+        let refused = |why| ParseTargetError { text: text.chars().take(80).collect(), why };
         let to_port = |port: &str| match port.parse::<u16>() {
             Ok(0) | Err(_) => Err(refused("the port is a number from 1 to 65535")),
             Ok(port) => Ok(port),
         };
         if let Some(rest) = text.strip_prefix('[') {
-            let (host, rest) = rest
-                .split_once(']')
-                .ok_or_else(|| refused("the bracket is not closed"))?;
-            host.split('%')
-                .next()
-                .unwrap_or(host)
-                .parse::<Ipv6Addr>()
-                .map_err(|_| {
-                    refused("in brackets stands an IPv6 address, as in [2001:db8::1]:7667")
-                })?;
+            let (host, rest) =
+                rest.split_once(']').ok_or_else(|| refused("the bracket is not closed"))?;
+            host.split('%').next().unwrap_or(host).parse::<Ipv6Addr>().map_err(|_| {
+                refused("in brackets stands an IPv6 address, as in [2001:db8::1]:7667")
+            })?;
             let port = match rest.strip_prefix(':') {
                 Some(port) => to_port(port)?,
                 None if rest.is_empty() => DEFAULT_PORT,
                 None => return Err(refused("after the bracket comes a colon and a port")),
             };
-            return Ok(Self {
-                host: host.to_owned(),
-                port,
-            });
+            return Ok(Self { host: host.to_owned(), port });
         }
         if text.parse::<Ipv6Addr>().is_ok() {
-            return Ok(Self {
-                host: text.to_owned(),
-                port: DEFAULT_PORT,
-            });
+            return Ok(Self { host: text.to_owned(), port: DEFAULT_PORT });
         }
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, to_port(port)?),
@@ -73,16 +59,11 @@ impl FromStr for Target {
             return Err(refused("a cable needs no user name"));
         }
         if host.len() > 253
-            || !host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         {
             return Err(refused("a host name has letters, digits, hyphens and dots"));
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -105,9 +86,8 @@ impl Target {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.port)]);
         }
-        let addresses: Vec<_> = tokio::net::lookup_host((self.host.as_str(), self.port))
-            .await?
-            .collect();
+        let addresses: Vec<_> =
+            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
         if addresses.is_empty() {
             return Err(io::Error::other("the name has no address"));
         }
@@ -136,9 +116,9 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused_with_the_reason() {
-        for text in [
-            "", ":5", "a:0", "a:65536", "a:b", "a:1:2", "[::1", "[::1]5", "[x]:1", "a b", "u@h",
-        ] {
+        for text in
+            ["", ":5", "a:0", "a:65536", "a:b", "a:1:2", "[::1", "[::1]5", "[x]:1", "a b", "u@h"]
+        {
             assert!(text.parse::<Target>().is_err(), "{text:?}");
         }
     }

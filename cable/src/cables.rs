@@ -8,6 +8,7 @@
 //!   opened by peer: Up → AwaitingPeer → Up …
 //! ```
 
+mod admission;
 mod dial;
 mod entry;
 mod serve;
@@ -130,6 +131,8 @@ struct Shared {
     entries: RefCell<BTreeMap<CableId, Rc<Entry>>>,
     /// The cable that serves each peer now.
     serving: RefCell<BTreeMap<PublicKey, Rc<Entry>>>,
+    /// The cable that is about to serve each peer: dialled, but not introduced yet.
+    turns: RefCell<BTreeMap<PublicKey, CableId>>,
     events: mpsc::Sender<CableEvent>,
 }
 
@@ -163,6 +166,7 @@ impl Cables {
             next_id: Cell::new(1),
             entries: RefCell::default(),
             serving: RefCell::default(),
+            turns: RefCell::default(),
             events,
         });
         for kept in kept {
@@ -182,12 +186,7 @@ impl Cables {
 
     /// What an operator should know.
     pub fn warnings(&self) -> Vec<String> {
-        self.shared
-            .endpoint
-            .warning()
-            .map(str::to_owned)
-            .into_iter()
-            .collect()
+        self.shared.endpoint.warning().map(str::to_owned).into_iter().collect()
     }
 
     /// Keeps a cable to a target from now on. The name must resolve now; afterwards it is resolved
@@ -197,45 +196,53 @@ impl Cables {
     /// [`CableError`]; nothing has changed then.
     pub async fn connect(&self, target: Target) -> Result<(CableId, bool), CableError> {
         let shared = &self.shared;
-        if let Some(entry) = shared.find(|entry| entry.target() == Some(&target)) {
+        let known = || {
+            let entry = shared.find(|entry| entry.target() == Some(&target))?;
             entry.wake.notify_one();
-            return Ok((entry.id, false));
+            Some((entry.id, false))
+        };
+        if let Some(known) = known() {
+            return Ok(known);
         }
         if let Err(err) = target.resolve().await {
             return Err(CableError::Unresolved(target, err));
         }
-        let dialled = shared
-            .entries
-            .borrow()
-            .values()
-            .filter(|e| e.target().is_some())
-            .count();
+        // Someone else may have asked for the same while the name was resolved.
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let dialled = shared.entries.borrow().values().filter(|e| e.target().is_some()).count();
         if dialled >= DIALLED {
             return Err(CableError::TooMany);
         }
         let mut kept = shared.kept();
-        kept.push(Kept {
-            address: target.to_string(),
-        });
+        kept.push(Kept { address: target.to_string() });
         store::save(&shared.list, &kept)?;
         Ok((shared.keep(target), true))
     }
 
-    /// Pulls a cable out and forgets it: by id, address, peer name or peer key.
+    /// Pulls a cable out and forgets it: by id or address; by peer name or key every cable with that
+    /// peer, of which the one that serves is returned.
     ///
     /// # Errors
     /// [`CableError`].
     pub fn disconnect(&self, which: &str) -> Result<CableId, CableError> {
         let shared = &self.shared;
         let target: Option<Target> = which.parse().ok();
-        let entry = shared
+        let one = shared
             .find(|e| e.id.to_string() == which)
-            .or_else(|| shared.find(|e| e.target().is_some() && e.target() == target.as_ref()))
-            .or_else(|| shared.find(|e| e.is_with(which, &shared.trust)))
-            .ok_or_else(|| CableError::Unknown(which.to_owned()))?;
-        shared.forget(&entry)?;
-        entry.close(CloseCode::Disconnected);
-        Ok(entry.id)
+            .or_else(|| shared.find(|e| e.target().is_some() && e.target() == target.as_ref()));
+        let mut entries = match one {
+            Some(entry) => vec![entry],
+            None => shared.find_all(|e| e.is_with(which, &shared.trust)),
+        };
+        entries.sort_by_key(|entry| !matches!(entry.state(), State::Up(_)));
+        for entry in &entries {
+            shared.forget(entry)?;
+            entry.close(CloseCode::Disconnected);
+        }
+        let first = entries.first().map(|entry| entry.id);
+        first.ok_or_else(|| CableError::Unknown(which.to_owned()))
     }
 
     /// The trust list has changed: cut the cables of those who are out, and try again at once
@@ -260,26 +267,13 @@ impl Cables {
     /// Every cable, by id.
     pub fn statuses(&self) -> Vec<CableStatus> {
         let shared = &self.shared;
-        shared
-            .entries
-            .borrow()
-            .values()
-            .map(|e| e.status(&shared.trust, shared.own))
-            .collect()
+        shared.entries.borrow().values().map(|e| e.status(&shared.trust, shared.own)).collect()
     }
 
     /// Closes every cable and tells the peers why.
     pub async fn shut_down(&self) {
         self.shared.endpoint.close(CloseCode::ShuttingDown).await;
     }
-}
-
-/// What may happen to a connection whose keys are proved.
-enum Admission {
-    /// It serves the peer now, in the place of this older cable.
-    Serves { replaced: Option<Rc<Entry>> },
-    /// It must go, with this code.
-    Closed(CloseCode),
 }
 
 impl Shared {
@@ -290,30 +284,27 @@ impl Shared {
     }
 
     fn find(&self, matches: impl Fn(&Entry) -> bool) -> Option<Rc<Entry>> {
-        self.entries
-            .borrow()
-            .values()
-            .find(|entry| matches(entry))
-            .cloned()
+        let entries = self.entries.borrow();
+        entries.values().find(|entry| matches(entry)).cloned()
+    }
+
+    fn find_all(&self, matches: impl Fn(&Entry) -> bool) -> Vec<Rc<Entry>> {
+        let entries = self.entries.borrow();
+        entries.values().filter(|e| matches(e)).cloned().collect()
     }
 
     fn kept(&self) -> Vec<Kept> {
         let entries = self.entries.borrow();
         let targets = entries.values().filter_map(|entry| entry.target());
-        targets
-            .map(|target| Kept {
-                address: target.to_string(),
-            })
-            .collect()
+        targets.map(|target| Kept { address: target.to_string() }).collect()
     }
 
     /// Starts to dial a target for ever.
     fn keep(self: &Rc<Self>, target: Target) -> CableId {
         let id = self.new_id();
-        let entry = Rc::new(Entry::dialled(id, target));
+        let entry = Rc::new(Entry::dialled(id, target.clone()));
         self.entries.borrow_mut().insert(id, entry.clone());
-        let task = tokio::task::spawn_local(dial::keep_up(self.clone(), entry.clone()));
-        entry.set_task(task.abort_handle());
+        tokio::task::spawn_local(dial::keep_up(self.clone(), entry, target));
         id
     }
 
@@ -328,48 +319,13 @@ impl Shared {
         Ok(())
     }
 
-    /// Decides between a new connection and the one that serves the same peer already.
-    ///
-    /// Both ends must come to the same answer: of two connections that different ends opened, the
-    /// one opened by the node with the lower key stays. Of two opened by the same end the newer one
-    /// stays, because an end opens a second only when it has lost the first.
-    fn admit(&self, key: PublicKey, opened_here: bool) -> Admission {
-        if key == self.own {
-            return Admission::Closed(CloseCode::OwnKey);
-        }
-        let Some(current) = self.serving.borrow().get(&key).cloned() else {
-            return Admission::Serves { replaced: None };
-        };
-        let current_opened_here = current.target().is_some();
-        let new_stays = match (current_opened_here, opened_here) {
-            (false, false) => true,
-            // Two kept cables lead to the same node: one is enough.
-            (true, true) => false,
-            (false, true) => self.own < key,
-            (true, false) => key < self.own,
-        };
-        if new_stays {
-            Admission::Serves {
-                replaced: Some(current),
-            }
-        } else {
-            Admission::Closed(CloseCode::Duplicate)
-        }
-    }
-
     /// Forgets the oldest of the peers' cables that are down when there are too many.
     fn bound_remembered(&self) {
         let mut entries = self.entries.borrow_mut();
         let down = |entry: &Entry| entry.target().is_none() && entry.state() == State::AwaitingPeer;
-        let remembered: Vec<_> = entries
-            .values()
-            .filter(|entry| down(entry))
-            .map(|entry| entry.id)
-            .collect();
-        for id in remembered
-            .iter()
-            .take(remembered.len().saturating_sub(REMEMBERED))
-        {
+        let remembered: Vec<_> =
+            entries.values().filter(|entry| down(entry)).map(|entry| entry.id).collect();
+        for id in remembered.iter().take(remembered.len().saturating_sub(REMEMBERED)) {
             entries.remove(id);
         }
     }

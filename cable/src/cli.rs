@@ -44,7 +44,7 @@ pub(crate) enum Command {
     },
     /// Plug in a cable to another node; it is kept, and dialled again for ever
     Connect {
-        /// HOST, HOST:PORT or [IPV6]:PORT; the port is 7667 unless given
+        /// HOST, HOST:PORT or `[IPV6]:PORT`; the port is 7667 unless given
         #[arg(value_name = "HOST[:PORT]")]
         address: String,
         /// How long to wait for it to come up; the node goes on trying afterwards

@@ -45,11 +45,7 @@ impl ControllerFactory for AutoConfig {
         let mut config = CubicConfig::default();
         config.initial_window(INITIAL_PACKETS * u64::from(current_mtu));
         let cubic = Cubic::new(Arc::new(config), now, current_mtu);
-        Box::new(Auto {
-            cubic,
-            may_open: self.may_open,
-            open: false,
-        })
+        Box::new(Auto { cubic, may_open: self.may_open, open: false })
     }
 }
 
@@ -90,8 +86,7 @@ impl Controller for Auto {
         largest_packet_num_acked: Option<u64>,
     ) {
         if !self.open {
-            self.cubic
-                .on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+            self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
         }
     }
 
@@ -103,8 +98,7 @@ impl Controller for Auto {
         lost_bytes: u64,
     ) {
         if !self.open {
-            self.cubic
-                .on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+            self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
         }
     }
 
@@ -113,11 +107,7 @@ impl Controller for Auto {
     }
 
     fn window(&self) -> u64 {
-        if self.open {
-            OPEN_WINDOW
-        } else {
-            self.cubic.window()
-        }
+        if self.open { OPEN_WINDOW } else { self.cubic.window() }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -135,11 +125,7 @@ impl Controller for Auto {
 
 /// The profile that a window shows: `open` or `cubic`.
 pub fn profile_of(window: u64) -> &'static str {
-    if window == OPEN_WINDOW {
-        "open"
-    } else {
-        "cubic"
-    }
+    if window == OPEN_WINDOW { "open" } else { "cubic" }
 }
 
 #[cfg(test)]
@@ -148,15 +134,9 @@ mod tests {
 
     #[test]
     fn lan_addresses_are_private_also_when_mapped_into_ipv6() {
-        for ip in [
-            "10.1.2.3",
-            "192.168.0.1",
-            "127.0.0.1",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-        ] {
+        for ip in
+            ["10.1.2.3", "192.168.0.1", "127.0.0.1", "::1", "fd00::1", "fe80::1", "::ffff:10.0.0.1"]
+        {
             assert!(is_private(ip.parse().unwrap()), "{ip}");
         }
         for ip in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "100.64.0.1"] {
@@ -165,10 +145,7 @@ mod tests {
     }
 
     #[test]
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an arbitrary instant to start from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to start from")]
     fn the_first_packet_always_fits_the_window() {
         for mtu in [1200, 1472, 9000, 65507] {
             for may_open in [false, true] {

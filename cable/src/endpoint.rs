@@ -10,16 +10,18 @@ use std::sync::{Arc, OnceLock};
 use aws_lc_rs::hmac;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{Connection, EndpointConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
 use tokio::sync::Semaphore;
 
-use crate::failure::{Failure, Phase};
+use crate::failure::{self, CloseCode, Failure, Phase};
 use crate::identity::{Identity, PublicKey};
 use crate::socket::{self, Bound, CableSocket, LargestPayload, MAX_UDP_PAYLOAD};
 use crate::tls::{SERVER_NAME, ShownKey, Tls};
 use crate::transport;
 use crate::trust::Trust;
 
-/// Handshakes under way at once. More are refused at once: an honest peer dials again.
+/// Handshakes under way at once. From half of it on, an address must prove to be real before it
+/// takes a place; what comes when all are taken is refused, and an honest peer dials again.
 const HANDSHAKES: usize = 64;
 
 /// First packets of strangers that may wait for us to look at them, and the octets that may wait
@@ -75,6 +77,8 @@ struct Socketed {
 pub struct Endpoint {
     tls: Tls,
     reset_key: Arc<hmac::Key>,
+    /// Marks the connection IDs of this node.
+    id_key: u64,
     listener: Option<Socketed>,
     /// Made at the first dial when the listener's address cannot reach everywhere.
     dialler: OnceCell<Socketed>,
@@ -83,9 +87,7 @@ pub struct Endpoint {
 
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Endpoint")
-            .field("listen", &self.local_addr())
-            .finish_non_exhaustive()
+        f.debug_struct("Endpoint").field("listen", &self.local_addr()).finish_non_exhaustive()
     }
 }
 
@@ -102,13 +104,15 @@ impl Endpoint {
         let tls = Tls::new(identity, trust).map_err(|err| EndpointError::Tls(err.to_string()))?;
         // The same at every start: a peer whose cable a restarted node no longer knows is told so
         // at once (RFC 9000 section 10.3) instead of after the idle timeout.
-        let reset_key = Arc::new(hmac::Key::new(
-            hmac::HMAC_SHA256,
-            &*identity.derive("stateless reset"),
-        ));
+        let reset_key =
+            Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &*identity.derive("stateless reset")));
+        // A reset answers only connection IDs that this node may have given out.
+        let id_key = identity.derive("connection id");
+        let (id_key, _) = id_key.split_first_chunk().expect("a derived secret has 32 octets");
         let mut endpoint = Self {
             tls,
             reset_key,
+            id_key: u64::from_le_bytes(*id_key),
             listener: None,
             dialler: OnceCell::new(),
             handshakes: Semaphore::new(HANDSHAKES),
@@ -132,7 +136,9 @@ impl Endpoint {
         let Bound { socket, warning } = socket::bind(address)?;
         let (socket, largest) = CableSocket::new(&TokioRuntime, socket)?;
         let mut config = EndpointConfig::new(self.reset_key.clone());
+        let id_key = self.id_key;
         config
+            .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)))
             .max_udp_payload_size(MAX_UDP_PAYLOAD)
             .map_err(|err| io::Error::other(err.to_string()))?;
         let endpoint = quinn::Endpoint::new_with_abstract_socket(
@@ -141,11 +147,7 @@ impl Endpoint {
             socket,
             Arc::new(TokioRuntime),
         )?;
-        Ok(Socketed {
-            endpoint,
-            largest,
-            warning,
-        })
+        Ok(Socketed { endpoint, largest, warning })
     }
 
     /// Where cables are awaited.
@@ -156,9 +158,7 @@ impl Endpoint {
     /// What an operator should know about the socket.
     pub fn warning(&self) -> Option<&str> {
         let sockets = self.listener.iter().chain(self.dialler.get());
-        sockets
-            .filter_map(|socket| socket.warning.as_deref())
-            .next()
+        sockets.filter_map(|socket| socket.warning.as_deref()).next()
     }
 
     fn server_config(
@@ -167,10 +167,7 @@ impl Endpoint {
         peer: Option<(SocketAddr, u16)>,
     ) -> Result<quinn::ServerConfig, EndpointError> {
         let refused = |err: String| EndpointError::Tls(err);
-        let tls = self
-            .tls
-            .server(shown)
-            .map_err(|err| refused(err.to_string()))?;
+        let tls = self.tls.server(shown).map_err(|err| refused(err.to_string()))?;
         let crypto = QuicServerConfig::try_from(tls).map_err(|err| refused(err.to_string()))?;
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config
@@ -190,10 +187,7 @@ impl Endpoint {
         payload: u16,
     ) -> Result<quinn::ClientConfig, EndpointError> {
         let refused = |err: String| EndpointError::Tls(err);
-        let tls = self
-            .tls
-            .client(shown)
-            .map_err(|err| refused(err.to_string()))?;
+        let tls = self.tls.client(shown).map_err(|err| refused(err.to_string()))?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|err| refused(err.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport::config(remote, payload)));
@@ -229,9 +223,7 @@ impl Endpoint {
         let config = self
             .client_config(shown.clone(), remote, payload)
             .map_err(|err| Failure::Other(err.to_string()))?;
-        let socket = self
-            .socket_towards(remote)
-            .map_err(|err| cannot_send(&err))?;
+        let socket = self.socket_towards(remote).map_err(|err| cannot_send(&err))?;
         socket.largest.raise(payload);
         let connecting = socket
             .endpoint
@@ -251,11 +243,16 @@ impl Endpoint {
     /// # Errors
     /// [`Failure`].
     pub async fn answer(&self, knock: Knock) -> Result<Option<Connected>, (SocketAddr, Failure)> {
+        let remote = knock.incoming.remote_address();
+        if self.handshakes.available_permits() < HANDSHAKES / 2 && knock.incoming.may_retry() {
+            // Whoever answers this has not forged its address, and only then takes a place.
+            let _ = knock.incoming.retry();
+            return Ok(None);
+        }
         let Ok(_permit) = self.handshakes.try_acquire() else {
             knock.incoming.refuse();
             return Ok(None);
         };
-        let remote = knock.incoming.remote_address();
         let shown = ShownKey::default();
         let payload = transport::payload_limit(remote);
         let failed = |failure| (remote, failure);
@@ -269,10 +266,7 @@ impl Endpoint {
             .incoming
             .accept_with(Arc::new(config))
             .map_err(|err| failed(Failure::of(&err, Phase::Handshake, remote, None)))?;
-        self.finish(connecting, remote, &shown)
-            .await
-            .map(Some)
-            .map_err(failed)
+        self.finish(connecting, remote, &shown).await.map(Some).map_err(failed)
     }
 
     async fn finish(
@@ -283,12 +277,7 @@ impl Endpoint {
     ) -> Result<Connected, Failure> {
         match tokio::time::timeout(transport::HANDSHAKE_TIMEOUT, connecting).await {
             Err(_elapsed) => Err(Failure::NoAnswer(remote)),
-            Ok(Err(err)) => Err(Failure::of(
-                &err,
-                Phase::Handshake,
-                remote,
-                shown.get().copied(),
-            )),
+            Ok(Err(err)) => Err(Failure::of(&err, Phase::Handshake, remote, shown.get().copied())),
             Ok(Ok(connection)) => match shown.get() {
                 Some(&key) => Ok(Connected { connection, key }),
                 None => Err(Failure::Other("the peer showed no key".into())),
@@ -297,9 +286,9 @@ impl Endpoint {
     }
 
     /// Closes every connection and waits, briefly, until the peers have been told.
-    pub async fn close(&self, code: crate::failure::CloseCode) {
+    pub async fn close(&self, code: CloseCode) {
         for socket in self.listener.iter().chain(self.dialler.get()) {
-            socket.endpoint.close(code.to_varint(), b"");
+            socket.endpoint.close(failure::to_varint(code), b"");
             let told = socket.endpoint.wait_idle();
             let _ = tokio::time::timeout(std::time::Duration::from_millis(300), told).await;
         }

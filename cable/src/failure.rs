@@ -2,59 +2,30 @@
 
 use std::net::SocketAddr;
 
-use quinn::{ConnectionError, VarInt};
+pub use mesh::message::CloseCode;
+use mesh::message::Redial;
+use quinn::{Connection, ConnectionError, VarInt};
 
 use crate::identity::PublicKey;
 
-/// Application close codes of the cable protocol (RFC 9000 section 20.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum CloseCode {
-    /// The node ends.
-    ShuttingDown = 1,
-    /// An operator pulled the cable out.
-    Disconnected = 2,
-    /// The same peer has opened a newer cable.
-    Replaced = 3,
-    /// The other end's cable between the same two nodes stays.
-    Duplicate = 4,
-    /// A node dialled itself.
-    OwnKey = 5,
-    /// The key is no longer trusted.
-    Untrusted = 6,
-    /// What came on the control stream breaks the protocol.
-    Protocol = 7,
-    /// No common version of the cable protocol.
-    Version = 8,
+/// A close code as quinn takes it.
+pub(crate) fn to_varint(code: CloseCode) -> VarInt {
+    VarInt::from_u32(code.to_wire())
 }
 
-impl CloseCode {
-    /// All codes.
-    const ALL: [Self; 8] = [
-        Self::ShuttingDown,
-        Self::Disconnected,
-        Self::Replaced,
-        Self::Duplicate,
-        Self::OwnKey,
-        Self::Untrusted,
-        Self::Protocol,
-        Self::Version,
-    ];
-
-    /// The code on the wire.
-    pub fn to_varint(self) -> VarInt {
-        VarInt::from_u32(self as u32)
-    }
-
-    /// The code that a peer closed with.
-    pub fn of(err: &ConnectionError) -> Option<Self> {
-        match err {
-            ConnectionError::ApplicationClosed(close) => Self::ALL
-                .into_iter()
-                .find(|code| code.to_varint() == close.error_code),
-            _ => None,
+/// The code with which a peer closed, when it is one of ours.
+pub fn code_of(err: &ConnectionError) -> Option<CloseCode> {
+    match err {
+        ConnectionError::ApplicationClosed(close) => {
+            CloseCode::from_wire(close.error_code.into_inner())
         }
+        _ => None,
     }
+}
+
+/// Closes a connection and tells the peer why.
+pub(crate) fn close(connection: &Connection, code: CloseCode, detail: &str) {
+    connection.close(to_varint(code), detail.as_bytes());
 }
 
 /// TLS alert `access_denied` (RFC 8446 section 6.2) as a QUIC error (RFC 9001 section 4.8): what
@@ -63,6 +34,8 @@ const ACCESS_DENIED: u64 = 0x100 + 49;
 
 /// TLS alert `no_application_protocol`: the two ends speak no common version.
 const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
+
+const SELF: &str = "this address leads to this node itself, or to one with a copy of its key";
 
 /// Why a cable is not up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,15 +74,15 @@ pub enum Phase {
 }
 
 impl Failure {
-    /// What a connection error means. `shown` is the key that the peer showed in the handshake, and
-    /// `trusted` whether it is trusted.
+    /// What a connection error means. `shown` is the key that the peer showed in the handshake, if
+    /// it came so far.
     pub fn of(
         err: &ConnectionError,
         phase: Phase,
         remote: SocketAddr,
-        untrusted: Option<PublicKey>,
+        shown: Option<PublicKey>,
     ) -> Self {
-        if let Some(code) = CloseCode::of(err) {
+        if let Some(code) = code_of(err) {
             return Self::Closed(code);
         }
         match err {
@@ -117,7 +90,7 @@ impl Failure {
             ConnectionError::TimedOut => Self::Silent,
             ConnectionError::Reset => Self::PeerRestarted,
             ConnectionError::TransportError(ours) => match u64::from(ours.code) {
-                ACCESS_DENIED => match untrusted {
+                ACCESS_DENIED => match shown {
                     Some(key) => Self::PeerUntrusted(remote, key),
                     None => Self::Other(ours.to_string()),
                 },
@@ -131,6 +104,14 @@ impl Failure {
             },
             ConnectionError::VersionMismatch => Self::Version(remote),
             other => Self::Other(other.to_string()),
+        }
+    }
+
+    /// Whether the cable is to be dialled again after this.
+    pub fn redial(&self) -> Redial {
+        match self {
+            Self::Closed(code) | Self::Local(code) => code.redial(),
+            _ => Redial::Always,
         }
     }
 
@@ -152,7 +133,7 @@ impl Failure {
                 CloseCode::Disconnected => "the peer's operator pulled the cable out".into(),
                 CloseCode::Replaced => "the peer took a newer cable from this node".into(),
                 CloseCode::Duplicate => "the peer keeps the cable that it opened itself".into(),
-                CloseCode::OwnKey => "this address leads to this node itself".into(),
+                CloseCode::OwnKey => SELF.into(),
                 CloseCode::Untrusted => "the peer trusts this node's key no more".into(),
                 CloseCode::Protocol => "the peer found our control messages malformed".into(),
                 CloseCode::Version => {
@@ -165,8 +146,8 @@ impl Failure {
                 CloseCode::ShuttingDown => "this node shuts down".into(),
                 CloseCode::Disconnected => "pulled out".into(),
                 CloseCode::Replaced => "the peer opened a newer cable".into(),
-                CloseCode::Duplicate => "the cable that this node opened stays".into(),
-                CloseCode::OwnKey => "this address leads to this node itself".into(),
+                CloseCode::Duplicate => "another cable links the same two nodes".into(),
+                CloseCode::OwnKey => SELF.into(),
                 CloseCode::Untrusted => "the peer's key is trusted no more".into(),
                 CloseCode::Protocol => "the peer's control messages are malformed".into(),
                 CloseCode::Version => {
@@ -194,7 +175,7 @@ impl Failure {
                 Some("upgrade the older of the two nodes".into())
             }
             Self::Closed(CloseCode::OwnKey) | Self::Local(CloseCode::OwnKey) => {
-                Some("connect to the other host's address".into())
+                Some("connect to another host; a node needs a state directory of its own".into())
             }
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! What two nodes tell each other first: one Hello each way on the one control stream, which the
-//! end that dialled opens.
+//! end that dialled opens. Why a connection ends is told by its close code alone.
 
+use bytes::{Buf as _, Bytes};
 use mesh::Nick;
 use mesh::message::{
     Capabilities, CodecError, Decoder, Hello, Message, Name, NoCommonVersion, SUPPORTED_VERSIONS,
@@ -44,9 +45,9 @@ pub enum ControlError {
     /// What came is no message.
     #[error("malformed control message: {0}")]
     Codec(#[from] CodecError),
-    /// A message that may not come at this point.
-    #[error("{0}")]
-    Unexpected(&'static str),
+    /// The peer introduced itself again.
+    #[error("a second Hello")]
+    SecondHello,
     /// No version in common.
     #[error(transparent)]
     Version(#[from] NoCommonVersion),
@@ -56,7 +57,7 @@ impl ControlError {
     /// The code to close the connection with when this end must do it.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Codec(_) | Self::Unexpected(_) | Self::Ended => Some(CloseCode::Protocol),
+            Self::Codec(_) | Self::SecondHello | Self::Ended => Some(CloseCode::Protocol),
             Self::Version(_) => Some(CloseCode::Version),
             Self::Connection(_) | Self::Read(_) | Self::Write(_) => None,
         }
@@ -69,6 +70,8 @@ pub struct ControlStream {
     /// Held open: its end would be a message of its own.
     _send: SendStream,
     recv: RecvStream,
+    /// Octets read that the decoder had no room for.
+    unread: Bytes,
     decoder: Decoder,
 }
 
@@ -78,19 +81,12 @@ impl ControlStream {
             if let Some(message) = self.decoder.poll_message()? {
                 return Ok(message);
             }
-            let chunk = self
-                .recv
-                .read_chunk(READ, true)
-                .await?
-                .ok_or(ControlError::Ended)?;
-            let mut octets = &chunk.bytes[..];
-            while !octets.is_empty() {
-                let taken = self.decoder.handle_bytes(octets);
-                if taken == 0 {
-                    return Err(ControlError::Unexpected("a message longer than the limit"));
-                }
-                octets = &octets[taken..];
+            if self.unread.is_empty() {
+                let chunk = self.recv.read_chunk(READ, true).await?;
+                self.unread = chunk.ok_or(ControlError::Ended)?.bytes;
             }
+            let taken = self.decoder.handle_bytes(&self.unread);
+            self.unread.advance(taken);
         }
     }
 
@@ -98,7 +94,7 @@ impl ControlStream {
     /// version but what a newer peer may try, which the decoder skips.
     pub async fn until_end(&mut self) -> ControlError {
         match self.read().await {
-            Ok(_) => ControlError::Unexpected("a second Hello"),
+            Ok(Message::Hello(_)) => ControlError::SecondHello,
             Err(err) => err,
         }
     }
@@ -123,20 +119,12 @@ pub async fn exchange(
         capabilities: Capabilities::VNET,
     }));
     // The stream exists for the peer once something is written to it, so both ends may write first.
-    let (mut send, recv) = if opened_here {
-        connection.open_bi().await?
-    } else {
-        connection.accept_bi().await?
-    };
+    let (mut send, recv) =
+        if opened_here { connection.open_bi().await? } else { connection.accept_bi().await? };
     send.write_all(&hello).await?;
-    let mut control = ControlStream {
-        _send: send,
-        recv,
-        decoder: Decoder::new(),
-    };
-    let Message::Hello(theirs) = control.read().await? else {
-        return Err(ControlError::Unexpected("a goodbye before Hello"));
-    };
+    let mut control =
+        ControlStream { _send: send, recv, unread: Bytes::new(), decoder: Decoder::new() };
+    let Message::Hello(theirs) = control.read().await?;
     negotiate(SUPPORTED_VERSIONS, theirs.versions)?;
     let peer = Peer {
         key,

@@ -16,9 +16,8 @@ use zeroize::Zeroizing;
 use crate::store::{self, StoreError};
 
 /// DER of a `SubjectPublicKeyInfo` for Ed25519 up to the key itself (RFC 8410 section 4).
-const SPKI_PREFIX: [u8; 12] = [
-    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
-];
+const SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// The public half of a node's key. Text form: 52 lower-case letters and digits (base32 of
 /// RFC 4648 without padding), which a double click selects whole.
@@ -49,11 +48,7 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            &data_encoding::BASE32_NOPAD
-                .encode(&self.0)
-                .to_ascii_lowercase(),
-        )
+        f.write_str(&data_encoding::BASE32_NOPAD.encode(&self.0).to_ascii_lowercase())
     }
 }
 
@@ -75,20 +70,14 @@ impl FromStr for PublicKey {
     type Err = ParseKeyError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refused = |why| ParseKeyError {
-            text: text.chars().take(80).collect(),
-            why,
-        };
+        let refused = |why| ParseKeyError { text: text.chars().take(80).collect(), why };
         if text.len() != Self::TEXT_LEN {
             return Err(refused("a key has 52 letters and digits"));
         }
         let bytes = data_encoding::BASE32_NOPAD
             .decode(text.to_ascii_uppercase().as_bytes())
             .map_err(|_| refused("a key has only the letters a to z and the digits 2 to 7"))?;
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| refused("a key has 52 letters and digits"))
+        bytes.try_into().map(Self).map_err(|_| refused("a key has 52 letters and digits"))
     }
 }
 
@@ -100,9 +89,7 @@ impl Serialize for PublicKey {
 
 impl<'de> Deserialize<'de> for PublicKey {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -150,9 +137,7 @@ pub struct Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity")
-            .field("public", &self.public)
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("public", &self.public).finish_non_exhaustive()
     }
 }
 
@@ -174,23 +159,16 @@ impl Identity {
     /// [`IdentityError`].
     pub fn load_or_generate(directory: &Path) -> Result<Self, IdentityError> {
         let path = directory.join("identity.key");
-        let in_directory = |source| IdentityError::Directory {
-            path: directory.to_owned(),
-            source,
-        };
+        let in_directory = |source| IdentityError::Directory { path: directory.to_owned(), source };
         match fs::metadata(&path) {
             Ok(metadata) => {
                 let mode = metadata.permissions().mode() & 0o777;
                 if mode & 0o077 != 0 {
                     return Err(IdentityError::Exposed { path, mode });
                 }
-                let pkcs8 =
-                    fs::read(&path)
-                        .map(Zeroizing::new)
-                        .map_err(|source| StoreError::Read {
-                            path: path.clone(),
-                            source,
-                        })?;
+                let pkcs8 = fs::read(&path)
+                    .map(Zeroizing::new)
+                    .map_err(|source| StoreError::Read { path: path.clone(), source })?;
                 Self::from_pkcs8(&pkcs8).ok_or(IdentityError::Damaged { path })
             }
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
@@ -205,10 +183,7 @@ impl Identity {
     fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).ok()?;
         let public = PublicKey(pair.public_key().as_ref().try_into().ok()?);
-        Some(Self {
-            pkcs8: Zeroizing::new(pkcs8.to_vec()),
-            public,
-        })
+        Some(Self { pkcs8: Zeroizing::new(pkcs8.to_vec()), public })
     }
 
     /// The public half.
@@ -256,10 +231,7 @@ mod tests {
     fn the_key_is_made_once_and_only_its_owner_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let first = Identity::load_or_generate(dir.path()).unwrap();
-        let mode = fs::metadata(dir.path().join("identity.key"))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = fs::metadata(dir.path().join("identity.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let second = Identity::load_or_generate(dir.path()).unwrap();
         assert_eq!(first.public(), second.public());
@@ -272,10 +244,7 @@ mod tests {
         let path = dir.path().join("identity.key");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let err = Identity::load_or_generate(dir.path()).unwrap_err();
-        assert!(
-            matches!(err, IdentityError::Exposed { mode: 0o640, .. }),
-            "{err}"
-        );
+        assert!(matches!(err, IdentityError::Exposed { mode: 0o640, .. }), "{err}");
     }
 
     #[test]
@@ -313,9 +282,6 @@ mod tests {
     fn nothing_printed_of_an_identity_holds_the_secret() {
         let identity = Identity::generate().unwrap();
         let printed = format!("{identity:?}");
-        assert!(
-            printed.len() < 120,
-            "only the public key is shown: {printed}"
-        );
+        assert!(printed.len() < 120, "only the public key is shown: {printed}");
     }
 }

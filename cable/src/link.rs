@@ -8,10 +8,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use ether::limits::HEADER_LEN;
 use futures_util::FutureExt as _;
 use mesh::Nick;
-use mesh::framing::{Counters, Packer, Reassembler, Received, RecordHeader};
-use quinn::{Connection, ConnectionError};
+use mesh::framing::{
+    Counters, DATAGRAM_HEADER_LEN, MIN_DATAGRAM_SIZE, Packer, Reassembler, Received, RecordHeader,
+    STREAM_ROOM_INTERVAL,
+};
+use quinn::{Connection, ConnectionError, SendDatagramError};
 use tokio::sync::Notify;
 
 use crate::congestion;
@@ -28,8 +32,12 @@ const DRAIN_BATCH: usize = 32 << 10;
 /// Datagrams taken in at once before the data plane gets its turn.
 const RECEIVE_BATCH: usize = 64;
 
-/// Octets that a record adds to its frame, and a datagram to its records, at most.
-const OVERHEAD: usize = 64;
+/// Octets that a record adds to its frame at most: 4 of length, 10 of fields, 10 of virtio-net
+/// header.
+const OVERHEAD: usize = 24;
+
+/// What quinn counts for each datagram that it holds, beside its octets.
+const QUEUED_DATAGRAM: usize = size_of::<Bytes>();
 
 /// Above this share of lost packets a super-frame is cut before it is sent: at 46 packets a
 /// super-frame, one lost in 10 000 already costs half a per cent of all super-frames.
@@ -135,15 +143,21 @@ impl Link {
     pub fn send<'a>(&self, frames: impl Iterator<Item = (RecordHeader, &'a [u8])>) -> Sent {
         let mut sent = Sent::default();
         let outbound = &mut *self.outbound.borrow_mut();
+        let size = self.follow_path(&mut outbound.packer);
         let room = self.connection.datagram_send_buffer_space();
         for (header, frame) in frames {
-            if header.vnet.is_none() && frame.len() > self.peer.max_frame {
+            let limit = match header.vnet {
+                Some(_) => header.max_frame(),
+                None => header.max_frame().min(self.peer.max_frame),
+            };
+            if !(HEADER_LEN..=limit).contains(&frame.len()) {
                 sent.oversize += 1;
                 continue;
             }
+            let pending = outbound.packer.pending_octets() + frame.len() + OVERHEAD;
             let waits = outbound.draining
                 || !outbound.backlog.is_empty()
-                || outbound.packer.pending_octets() + frame.len() + OVERHEAD > room;
+                || queued_octets(pending, size) > room;
             if waits {
                 if outbound.backlog_octets + frame.len() > BACKLOG {
                     sent.queue_full += 1;
@@ -159,7 +173,7 @@ impl Link {
             sent.octets += frame.len() as u64;
         }
         for datagram in self.pack(&mut outbound.packer) {
-            // Room was checked; what fails now fails because the connection has ended.
+            // Room and size were checked; what fails now fails because the connection has ended.
             let _ = self.connection.send_datagram(datagram);
         }
         if !outbound.backlog.is_empty() {
@@ -176,11 +190,16 @@ impl Link {
             let octets = Bytes::from(octets);
             ranges.map(move |range| octets.slice(range))
         });
-        // Discovery raises the size while the cable runs, and a shrunken path lowers it.
-        if let Some(size) = self.connection.max_datagram_size() {
-            packer.set_datagram_size(size);
-        }
         packed.into_iter().flatten()
+    }
+
+    /// Sets and returns the length of the datagrams to come: discovery raises it while the cable
+    /// runs, and a shrunken path lowers it. What is packed longer than that is never sent.
+    fn follow_path(&self, packer: &mut Packer) -> usize {
+        let size = self.connection.max_datagram_size();
+        let size = size.map_or(MIN_DATAGRAM_SIZE, |size| size.max(MIN_DATAGRAM_SIZE));
+        packer.set_datagram_size(size);
+        size
     }
 
     /// Whether frames wait for room.
@@ -194,10 +213,13 @@ impl Link {
         congestion::profile_of(self.connection.congestion_state().window()) == "open"
     }
 
-    /// Completes when no frame waits for room.
+    /// Completes when no frame waits for room, or the cable has ended.
     pub async fn room(&self) {
         while self.is_congested() {
-            self.emptied.notified().await;
+            tokio::select! {
+                () = self.emptied.notified() => {}
+                _ = self.connection.closed() => return,
+            }
         }
     }
 
@@ -208,8 +230,11 @@ impl Link {
             self.filled.notified().await;
             while let Some(datagrams) = self.next_batch() {
                 for datagram in datagrams {
-                    if self.connection.send_datagram_wait(datagram).await.is_err() {
-                        return;
+                    match self.connection.send_datagram_wait(datagram).await {
+                        // The path has shrunk since this was packed. It is lost, as those that were
+                        // under way are; the next batch is packed anew.
+                        Ok(()) | Err(SendDatagramError::TooLarge) => {}
+                        Err(_) => return,
                     }
                 }
             }
@@ -219,6 +244,7 @@ impl Link {
 
     fn next_batch(&self) -> Option<impl Iterator<Item = Bytes> + use<>> {
         let outbound = &mut *self.outbound.borrow_mut();
+        self.follow_path(&mut outbound.packer);
         while outbound.packer.pending_octets() < DRAIN_BATCH
             && let Some((header, frame)) = outbound.backlog.pop_front()
         {
@@ -259,13 +285,11 @@ impl Link {
     /// Looks at the loss since the last call and decides whether super-frames go whole.
     pub fn handle_interval(&self) {
         let path = self.connection.stats().path;
-        let (sent_before, lost_before) = self
-            .last_counts
-            .replace((path.sent_packets, path.lost_packets));
+        let (sent_before, lost_before) =
+            self.last_counts.replace((path.sent_packets, path.lost_packets));
         let sent = path.sent_packets.saturating_sub(sent_before);
         let lost = path.lost_packets.saturating_sub(lost_before);
-        self.super_frames
-            .set(self.peer.takes_vnet && loss_share(sent, lost) <= SUPER_FRAME_LOSS);
+        self.super_frames.set(self.peer.takes_vnet && loss_share(sent, lost) <= SUPER_FRAME_LOSS);
     }
 
     /// Share of packets lost since the cable came up, 0 to 1.
@@ -275,13 +299,18 @@ impl Link {
     }
 }
 
+/// What quinn counts, at most, for so many octets of records in datagrams of `size` octets.
+fn queued_octets(records: usize, size: usize) -> usize {
+    let payload = size - DATAGRAM_HEADER_LEN;
+    let datagrams = records / payload + 1;
+    // One in so many is half as long, and the last may be short.
+    let datagrams = datagrams + datagrams / STREAM_ROOM_INTERVAL as usize + 2;
+    records + datagrams * (DATAGRAM_HEADER_LEN + QUEUED_DATAGRAM)
+}
+
 const _: () = assert!(DATAGRAM_SEND_BUFFER > ether::limits::MAX_SUPER_FRAME + OVERHEAD + 4096);
 
 #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
 fn loss_share(sent: u64, lost: u64) -> f64 {
-    if sent == 0 {
-        0.0
-    } else {
-        lost as f64 / sent as f64
-    }
+    if sent == 0 { 0.0 } else { lost as f64 / sent as f64 }
 }

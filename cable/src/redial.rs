@@ -26,10 +26,7 @@ impl Redial {
     /// Waits from the shortest on. The seed should differ between cables and nodes, so that many
     /// that lost the same peer do not come back all at once.
     pub fn new(seed: u64) -> Self {
-        Self {
-            next: FIRST,
-            random: SmallRng::seed_from_u64(seed),
-        }
+        Self { next: FIRST, random: SmallRng::seed_from_u64(seed) }
     }
 
     /// How long to wait now: three quarters to five quarters of the present step.
@@ -64,10 +61,7 @@ mod tests {
             let mut step = FIRST;
             for _ in 0..20 {
                 let wait = redial.handle_failure();
-                assert!(
-                    wait >= step.mul_f64(0.75) && wait <= step.mul_f64(1.25),
-                    "seed {seed}"
-                );
+                assert!(wait >= step.mul_f64(0.75) && wait <= step.mul_f64(1.25), "seed {seed}");
                 assert!(wait <= LONGEST, "seed {seed}");
                 step = (step * 2).min(LONGEST);
             }

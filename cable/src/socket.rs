@@ -37,21 +37,14 @@ pub struct Bound {
 /// # Errors
 /// What the system says: the port is in use, the address is not here, …
 pub fn bind(address: SocketAddr) -> io::Result<Bound> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let warning = enlarge_buffers(&socket)?;
-    Ok(Bound {
-        socket: socket.into(),
-        warning,
-    })
+    Ok(Bound { socket: socket.into(), warning })
 }
 
 fn enlarge_buffers(socket: &Socket) -> io::Result<Option<String>> {
@@ -86,11 +79,7 @@ pub fn route_payload(peer: SocketAddr) -> Option<u16> {
         SocketAddr::V6(_) => (rustix::net::sockopt::ipv6_mtu(&socket).ok()?, 40 + 8),
     };
     let payload = mtu.checked_sub(headers)?;
-    Some(
-        u16::try_from(payload)
-            .unwrap_or(MAX_UDP_PAYLOAD)
-            .min(MAX_UDP_PAYLOAD),
-    )
+    Some(u16::try_from(payload).unwrap_or(MAX_UDP_PAYLOAD).min(MAX_UDP_PAYLOAD))
 }
 
 /// A UDP socket whose segmentation batches fit the kernel's limit.
@@ -140,9 +129,7 @@ impl fmt::Debug for CableSocket {
 
 /// How many packets of a size may go to the kernel at once.
 fn segments(offered: usize, payload: u16) -> usize {
-    offered
-        .min(usize::from(MAX_UDP_PAYLOAD) / usize::from(payload.max(1)))
-        .max(1)
+    offered.min(usize::from(MAX_UDP_PAYLOAD) / usize::from(payload.max(1))).max(1)
 }
 
 impl AsyncUdpSocket for CableSocket {
@@ -197,17 +184,7 @@ mod tests {
 
     #[test]
     fn a_batch_never_exceeds_one_ip_packet() {
-        for payload in [
-            1200,
-            1452,
-            1472,
-            6550,
-            6551,
-            8972,
-            32_753,
-            32_754,
-            MAX_UDP_PAYLOAD,
-        ] {
+        for payload in [1200, 1452, 1472, 6550, 6551, 8972, 32_753, 32_754, MAX_UDP_PAYLOAD] {
             let batch = segments(10, payload) * usize::from(payload);
             assert!(batch <= usize::from(MAX_UDP_PAYLOAD), "payload {payload}");
         }
@@ -218,10 +195,7 @@ mod tests {
 
     #[test]
     fn the_route_to_loopback_carries_the_largest_payload() {
-        assert_eq!(
-            route_payload("127.0.0.1:7".parse().unwrap()),
-            Some(MAX_UDP_PAYLOAD)
-        );
+        assert_eq!(route_payload("127.0.0.1:7".parse().unwrap()), Some(MAX_UDP_PAYLOAD));
     }
 
     #[test]

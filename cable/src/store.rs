@@ -49,11 +49,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
             Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),
             Ok(()) | Err(_) => {}
         }
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&aside)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&aside, path)?;
@@ -63,10 +59,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
             None => Ok(()),
         }
     };
-    write().map_err(|source| StoreError::Write {
-        path: path.into(),
-        source,
-    })
+    write().map_err(|source| StoreError::Write { path: path.into(), source })
 }
 
 /// Saves a value as JSON with [`replace`].
@@ -89,18 +82,12 @@ pub fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
         Ok(text) => text,
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => {
-            return Err(StoreError::Read {
-                path: path.into(),
-                source,
-            });
+            return Err(StoreError::Read { path: path.into(), source });
         }
     };
     serde_json::from_slice(&text)
         .map(Some)
-        .map_err(|source| StoreError::Damaged {
-            path: path.into(),
-            source,
-        })
+        .map_err(|source| StoreError::Damaged { path: path.into(), source })
 }
 
 #[cfg(test)]

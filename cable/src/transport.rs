@@ -38,9 +38,7 @@ const STREAM_WINDOW: u32 = 128 << 10;
 
 /// The largest UDP payload to try towards a peer.
 pub fn payload_limit(peer: SocketAddr) -> u16 {
-    route_payload(peer)
-        .unwrap_or(FALLBACK_PAYLOAD)
-        .max(INITIAL_PAYLOAD)
+    route_payload(peer).unwrap_or(FALLBACK_PAYLOAD).max(INITIAL_PAYLOAD)
 }
 
 /// The parameters of a connection with a peer whose path may carry `payload_limit` octets.
@@ -74,8 +72,6 @@ pub fn config(peer: SocketAddr, payload_limit: u16) -> TransportConfig {
         .datagram_send_buffer_size(DATAGRAM_SEND_BUFFER)
         .datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER))
         .allow_spin(false)
-        .congestion_controller_factory(Arc::new(AutoConfig {
-            may_open: is_private(peer.ip()),
-        }));
+        .congestion_controller_factory(Arc::new(AutoConfig { may_open: is_private(peer.ip()) }));
     transport
 }

@@ -77,23 +77,12 @@ impl Trust {
 
     /// A list that is not kept.
     pub fn in_memory(keys: impl IntoIterator<Item = PublicKey>) -> Self {
-        Self::of(
-            None,
-            keys.into_iter()
-                .map(|key| Trusted { key, name: None })
-                .collect(),
-        )
+        Self::of(None, keys.into_iter().map(|key| Trusted { key, name: None }).collect())
     }
 
     fn of(path: Option<PathBuf>, trusted: Vec<Trusted>) -> Self {
-        let inner = Inner {
-            path,
-            trusted,
-            refusals: VecDeque::new(),
-        };
-        Self {
-            inner: Arc::new(Mutex::new(inner)),
-        }
+        let inner = Inner { path, trusted, refusals: VecDeque::new() };
+        Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -103,20 +92,12 @@ impl Trust {
 
     /// Whether a key may open and answer cables.
     pub fn contains(&self, key: PublicKey) -> bool {
-        self.inner()
-            .trusted
-            .iter()
-            .any(|trusted| trusted.key == key)
+        self.inner().trusted.iter().any(|trusted| trusted.key == key)
     }
 
     /// The operator's name for a key.
     pub fn name_of(&self, key: PublicKey) -> Option<String> {
-        self.inner()
-            .trusted
-            .iter()
-            .find(|trusted| trusted.key == key)?
-            .name
-            .clone()
+        self.inner().trusted.iter().find(|trusted| trusted.key == key)?.name.clone()
     }
 
     /// All trusted keys, in the order in which they were added.
@@ -130,11 +111,7 @@ impl Trust {
             return self.contains(key).then_some(key);
         }
         let inner = self.inner();
-        inner
-            .trusted
-            .iter()
-            .find(|t| t.name.as_deref() == Some(text))
-            .map(|t| t.key)
+        inner.trusted.iter().find(|t| t.name.as_deref() == Some(text)).map(|t| t.key)
     }
 
     /// Trusts a key from now on, on disk before it takes effect. A key already listed keeps its
@@ -150,9 +127,7 @@ impl Trust {
             None => trusted.push(Trusted { key, name }),
         }
         inner.replace(trusted)?;
-        inner
-            .refusals
-            .retain(|refusal| refusal.by != Refuser::Us || refusal.key != key);
+        inner.refusals.retain(|refusal| refusal.by != Refuser::Us || refusal.key != key);
         Ok(())
     }
 
@@ -177,24 +152,14 @@ impl Trust {
         let known = refusals
             .iter()
             .position(|r| r.key == key && r.by == by && r.address.ip() == address.ip());
-        let count = known
-            .and_then(|i| refusals.remove(i))
-            .map_or(0, |refusal| refusal.count);
+        let count = known.and_then(|i| refusals.remove(i)).map_or(0, |refusal| refusal.count);
         refusals.truncate(REFUSALS - 1);
-        refusals.push_front(Refusal {
-            key,
-            by,
-            address,
-            count: count + 1,
-            last: now,
-        });
+        refusals.push_front(Refusal { key, by, address, count: count + 1, last: now });
     }
 
     /// Forgets that a peer did not trust us: it does now.
     pub fn forget_refusals_by(&self, address: SocketAddr) {
-        self.inner()
-            .refusals
-            .retain(|r| r.by != Refuser::Peer || r.address.ip() != address.ip());
+        self.inner().refusals.retain(|r| r.by != Refuser::Peer || r.address.ip() != address.ip());
     }
 
     /// The refusals, newest first.
@@ -222,10 +187,7 @@ mod tests {
         Identity::generate().unwrap().public()
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an arbitrary instant to start from"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to start from")]
     fn epoch() -> Instant {
         Instant::now()
     }

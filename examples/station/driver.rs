@@ -45,10 +45,7 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the driver reads the clock for everyone else"
-)]
+#[expect(clippy::disallowed_methods, reason = "the driver reads the clock for everyone else")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -61,15 +58,9 @@ impl Station {
         config.random_seed = RandomState::new().hash_one(mac.0);
         let mut interface = Interface::new(config, &mut wire, smoltcp::time::Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
-            addresses
-                .push(IpCidr::Ipv4(ip))
-                .expect("a new interface has room for an address");
+            addresses.push(IpCidr::Ipv4(ip)).expect("a new interface has room for an address");
         });
-        Self {
-            interface,
-            sockets: SocketSet::new(Vec::new()),
-            wire,
-        }
+        Self { interface, sockets: SocketSet::new(Vec::new()), wire }
     }
 
     /// Runs a command to its end, or until Ctrl-C or SIGTERM.
@@ -81,12 +72,10 @@ impl Station {
             let moment = now();
             let stack_time = stack_time(start, moment);
             self.wire.refill()?;
-            self.interface
-                .poll(stack_time, &mut self.wire, &mut self.sockets);
+            self.interface.poll(stack_time, &mut self.wire, &mut self.sockets);
             let step = command.step(self, moment)?;
             // The step may have queued something, and its last words must still go out.
-            self.interface
-                .poll(stack_time, &mut self.wire, &mut self.sockets);
+            self.interface.poll(stack_time, &mut self.wire, &mut self.sockets);
             self.wire.flush()?;
             let deadline = match step {
                 Step::Done => return Ok(Ended::Done),
@@ -94,9 +83,7 @@ impl Station {
             };
             let stack_delay = self.interface.poll_delay(stack_time, &self.sockets);
             // A stack that could not send all it wanted says "at once" until the queue has room.
-            let stack_delay = stack_delay
-                .filter(|_| !self.wire.is_full())
-                .map(Duration::from);
+            let stack_delay = stack_delay.filter(|_| !self.wire.is_full()).map(Duration::from);
             let delay = [deadline, stack_delay].into_iter().flatten().min();
             if let Some(ended) = self.wait(delay, &mut interrupt, &mut terminate).await? {
                 return Ok(ended);

@@ -84,16 +84,12 @@ enum Command {
 }
 
 fn cidr(text: &str) -> Result<Ipv4Cidr, &'static str> {
-    text.parse()
-        .map_err(|()| "write an IPv4 address and a prefix length, for example 10.0.0.1/24")
+    text.parse().map_err(|()| "write an IPv4 address and a prefix length, for example 10.0.0.1/24")
 }
 
 /// A thousandth of a second to an hour: enough for a demonstration.
 fn seconds(text: &str) -> Result<Duration, &'static str> {
-    let seconds = text
-        .parse()
-        .ok()
-        .and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let seconds = text.parse().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
     seconds
         .filter(|s| (Duration::from_millis(1)..=Duration::from_secs(3600)).contains(s))
         .ok_or("write a number of seconds, 0.001 to 3600")
@@ -113,55 +109,31 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let [a, b, c, d] = args.ip.address().octets();
     let mac = args.mac.unwrap_or(MacAddr([0x02, 0x00, a, b, c, d]));
-    anyhow::ensure!(
-        !mac.is_group() && !mac.is_zero(),
-        "{mac} is not the address of one station"
-    );
+    anyhow::ensure!(!mac.is_group() && !mac.is_zero(), "{mac} is not the address of one station");
     let options = vdeplug::ClientOptions {
         port: args.port,
         ..vdeplug::ClientOptions::new(format!("station {}", args.ip.address()))
     };
-    let plug = vdeplug::connect(args.sock.as_deref(), options)
-        .await
-        .context("cannot plug in")?;
+    let plug = vdeplug::connect(args.sock.as_deref(), options).await.context("cannot plug in")?;
     let mut station = Station::new(plug, mac, args.ip);
     match args.command {
         Command::Serve { tcp } => {
-            println!(
-                "serving {} ({mac}), TCP port {tcp}; Ctrl-C ends",
-                args.ip.address()
-            );
+            println!("serving {} ({mac}), TCP port {tcp}; Ctrl-C ends", args.ip.address());
             let mut serve = serve::Serve::new(&mut station, tcp)?;
             station.run(&mut serve).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Ping {
-            target,
-            count,
-            interval,
-        } => {
+        Command::Ping { target, count, interval } => {
             let mut ping = ping::Ping::new(&mut station, target, count, interval)?;
             station.run(&mut ping).await?;
             print!("{}", ping.summary());
-            Ok(if ping.received() > 0 {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(if ping.received() > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Throughput {
-            target,
-            seconds,
-            tcp,
-        } => {
+        Command::Throughput { target, seconds, tcp } => {
             let mut throughput = throughput::Throughput::new(&mut station, target, tcp, seconds)?;
             let ended = station.run(&mut throughput).await?;
             println!("{}", throughput.report()?);
-            Ok(if ended == Ended::Done {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            })
+            Ok(if ended == Ended::Done { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
     }
 }

@@ -39,25 +39,14 @@ impl Ping {
         let buffer =
             || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 64], vec![0; 64 * 128]);
         let mut socket = icmp::Socket::new(buffer(), buffer());
-        socket
-            .bind(icmp::Endpoint::Ident(IDENTIFIER))
-            .context("cannot open an ICMP socket")?;
+        socket.bind(icmp::Endpoint::Ident(IDENTIFIER)).context("cannot open an ICMP socket")?;
         println!("PING {target}: {} data bytes", PAYLOAD.len());
         let socket = station.sockets.add(socket);
-        Ok(Self {
-            socket,
-            target,
-            count,
-            interval,
-            requests: Vec::new(),
-        })
+        Ok(Self { socket, target, count, interval, requests: Vec::new() })
     }
 
     pub(crate) fn received(&self) -> usize {
-        self.requests
-            .iter()
-            .filter(|(_, rtt)| rtt.is_some())
-            .count()
+        self.requests.iter().filter(|(_, rtt)| rtt.is_some()).count()
     }
 
     pub(crate) fn summary(&self) -> String {
@@ -79,18 +68,13 @@ impl Ping {
     }
 
     fn handle_reply(&mut self, sequence: u16, len: usize, now: Instant) {
-        let request = usize::from(sequence)
-            .checked_sub(1)
-            .and_then(|i| self.requests.get_mut(i));
+        let request = usize::from(sequence).checked_sub(1).and_then(|i| self.requests.get_mut(i));
         // The first answer counts; a duplicate must not move the statistics.
         if let Some((sent, answer @ None)) = request {
             let rtt = now - *sent;
             *answer = Some(rtt);
             let time = milliseconds(rtt);
-            println!(
-                "{len} bytes from {}: icmp_seq={sequence} time={time:.3} ms",
-                self.target
-            );
+            println!("{len} bytes from {}: icmp_seq={sequence} time={time:.3} ms", self.target);
         }
     }
 }
@@ -109,16 +93,10 @@ impl Command for Ping {
             }
         }
         let sent = u16::try_from(self.requests.len()).expect("count is a u16");
-        let due = self
-            .requests
-            .last()
-            .map_or(now, |(at, _)| *at + self.interval);
+        let due = self.requests.last().map_or(now, |(at, _)| *at + self.interval);
         if sent < self.count && due <= now {
-            let request = Icmpv4Repr::EchoRequest {
-                ident: IDENTIFIER,
-                seq_no: sent + 1,
-                data: &PAYLOAD,
-            };
+            let request =
+                Icmpv4Repr::EchoRequest { ident: IDENTIFIER, seq_no: sent + 1, data: &PAYLOAD };
             // When the socket's queue is full of unanswered ARP, this one counts as lost.
             if let Ok(buffer) = socket.send(request.buffer_len(), IpAddress::Ipv4(self.target)) {
                 let mut packet = Icmpv4Packet::new_unchecked(buffer);

@@ -31,22 +31,13 @@ struct Sink {
 
 impl Serve {
     pub(crate) fn new(station: &mut Station, port: u16) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            port != 0,
-            "TCP port 0 cannot be listened on; choose 1 to 65535"
-        );
+        anyhow::ensure!(port != 0, "TCP port 0 cannot be listened on; choose 1 to 65535");
         let sink = |_| {
             let buffer = |len| tcp::SocketBuffer::new(vec![0; len]);
             let socket = tcp::Socket::new(buffer(RECEIVE_BUFFER), buffer(1024));
-            Sink {
-                socket: station.sockets.add(socket),
-                count: None,
-            }
+            Sink { socket: station.sockets.add(socket), count: None }
         };
-        Ok(Self {
-            port,
-            sinks: (0..CONNECTIONS).map(sink).collect(),
-        })
+        Ok(Self { port, sinks: (0..CONNECTIONS).map(sink).collect() })
     }
 }
 

@@ -12,16 +12,7 @@ async fn wire() -> (Plug, Plug) {
     let parent = tempfile::tempdir().unwrap();
     let server = Server::bind(ServerConfig::new(parent.path().join("sw"))).unwrap();
     let plug = async || {
-        let grant = async {
-            server
-                .accept()
-                .await
-                .unwrap()
-                .read_request()
-                .await
-                .unwrap()
-                .accept()
-        };
+        let grant = async { server.accept().await.unwrap().read_request().await.unwrap().accept() };
         let options = ClientOptions::new("test");
         let (client, ours) =
             tokio::join!(vdeplug::connect(Some(server.directory()), options), grant);
@@ -70,19 +61,12 @@ async fn a_serving_station_answers_pings_and_swallows_tcp() {
         let mut ping = ping::Ping::new(&mut client, TARGET, 3, Duration::from_millis(1)).unwrap();
         assert_eq!(client.run(&mut ping).await.unwrap(), Ended::Done);
         assert_eq!(ping.received(), 3);
-        assert!(
-            ping.summary().contains("3 received, 0% packet loss"),
-            "{}",
-            ping.summary()
-        );
+        assert!(ping.summary().contains("3 received, 0% packet loss"), "{}", ping.summary());
         let time = Duration::from_millis(50);
         let mut throughput = throughput::Throughput::new(&mut client, TARGET, 5201, time).unwrap();
         assert_eq!(client.run(&mut throughput).await.unwrap(), Ended::Done);
         let report = throughput.report().unwrap();
-        assert!(
-            report.starts_with("sent ") && !report.starts_with("sent 0.0 MB"),
-            "{report}"
-        );
+        assert!(report.starts_with("sent ") && !report.starts_with("sent 0.0 MB"), "{report}");
     };
     LocalSet::new().run_until(scene).await;
 }
@@ -110,16 +94,7 @@ async fn a_closed_port_is_told_at_once_with_what_to_do() {
 async fn a_pulled_plug_ends_the_station_with_its_reason() {
     let parent = tempfile::tempdir().unwrap();
     let server = Server::bind(ServerConfig::new(parent.path().join("sw"))).unwrap();
-    let grant = async {
-        server
-            .accept()
-            .await
-            .unwrap()
-            .read_request()
-            .await
-            .unwrap()
-            .accept()
-    };
+    let grant = async { server.accept().await.unwrap().read_request().await.unwrap().accept() };
     let options = ClientOptions::new("test");
     let (client, plug) = tokio::join!(vdeplug::connect(Some(server.directory()), options), grant);
     let mut lonely = station(client.unwrap(), "10.0.0.1/24");

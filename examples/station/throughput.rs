@@ -60,27 +60,15 @@ impl Throughput {
             .with_context(|| format!("cannot connect to {target} port {port}"))?;
         let socket = station.sockets.add(socket);
         let state = State::New;
-        Ok(Self {
-            socket,
-            target,
-            port,
-            duration,
-            state,
-            written: 0,
-            result: None,
-        })
+        Ok(Self { socket, target, port, duration, state, written: 0, result: None })
     }
 
     pub(crate) fn report(&self) -> anyhow::Result<String> {
-        let (octets, time) = self
-            .result
-            .context("interrupted before there was a result")?;
+        let (octets, time) = self.result.context("interrupted before there was a result")?;
         let (megabytes, seconds) = (octets as f64 / 1e6, time.as_secs_f64());
         let rate = megabytes * 8.0 / seconds;
         let to = self.target;
-        Ok(format!(
-            "sent {megabytes:.1} MB to {to} in {seconds:.1} s: {rate:.0} Mbit/s"
-        ))
+        Ok(format!("sent {megabytes:.1} MB to {to} in {seconds:.1} s: {rate:.0} Mbit/s"))
     }
 
     fn unreachable(&self) -> anyhow::Error {
@@ -124,11 +112,7 @@ impl Command for Throughput {
             State::Closing { until } => {
                 // Waiting for stray segments is of no use to a host that is about to vanish.
                 let closed = matches!(socket.state(), tcp::State::Closed | tcp::State::TimeWait);
-                Ok(if closed || now >= until {
-                    Step::Done
-                } else {
-                    Step::Wait(Some(until))
-                })
+                Ok(if closed || now >= until { Step::Done } else { Step::Wait(Some(until)) })
             }
         }
     }

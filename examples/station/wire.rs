@@ -27,17 +27,8 @@ struct Outbox {
 impl Wire {
     pub(crate) fn new(plug: Plug) -> Self {
         let slots = vec![[0; STANDARD_FRAME]; BATCH];
-        let outbox = Outbox {
-            slots,
-            lens: [0; BATCH],
-            filled: 0,
-        };
-        Self {
-            plug,
-            received: RecvBatch::new(STANDARD_FRAME),
-            taken: 0,
-            outbox,
-        }
+        let outbox = Outbox { slots, lens: [0; BATCH], filled: 0 };
+        Self { plug, received: RecvBatch::new(STANDARD_FRAME), taken: 0, outbox }
     }
 
     /// Takes the next batch from the plug, once the stack has taken the last one.

@@ -69,12 +69,7 @@ impl Default for FloodWindow {
 impl FloodWindow {
     /// A window that remembers nothing. Memory grows with the nodes heard.
     pub fn new() -> Self {
-        Self {
-            places: HashMap::default(),
-            entries: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
-        }
+        Self { places: HashMap::default(), entries: Vec::new(), newest: NONE, oldest: NONE }
     }
 
     /// Judges one flooded frame and remembers it. Constant time.
@@ -110,13 +105,7 @@ impl FloodWindow {
 
     /// A place outside the list of recent use, ready for a nick that is not known.
     fn admit(&mut self, nick: Nick, sequence: u32) -> u32 {
-        let fresh = Entry {
-            nick,
-            highest: sequence,
-            seen: [0; WORDS],
-            newer: NONE,
-            older: NONE,
-        };
+        let fresh = Entry { nick, highest: sequence, seen: [0; WORDS], newer: NONE, older: NONE };
         let place = if self.entries.len() < MAX_NICKS {
             self.entries.push(fresh);
             u32::try_from(self.entries.len() - 1).expect("MAX_NICKS is small")

@@ -104,14 +104,10 @@ impl DatagramHeader {
             Some(&other) => return Err(FramingError::UnknownType(other)),
         }
         if datagram.len() > MAX_DATAGRAM_SIZE {
-            return Err(FramingError::LongDatagram {
-                len: datagram.len(),
-            });
+            return Err(FramingError::LongDatagram { len: datagram.len() });
         }
         let short = FramingError::Short(datagram.len());
-        let (header, payload) = datagram
-            .split_first_chunk::<DATAGRAM_HEADER_LEN>()
-            .ok_or(short)?;
+        let (header, payload) = datagram.split_first_chunk::<DATAGRAM_HEADER_LEN>().ok_or(short)?;
         let [_, s0, s1, s2, f0, f1] = *header;
         if payload.is_empty() {
             return Err(short);
@@ -120,15 +116,9 @@ impl DatagramHeader {
             NO_RECORD_STARTS => None,
             offset if usize::from(offset) < payload.len() => Some(offset),
             offset => {
-                return Err(FramingError::BadOffset {
-                    offset,
-                    payload: payload.len(),
-                });
+                return Err(FramingError::BadOffset { offset, payload: payload.len() });
             }
         };
-        Ok(Self {
-            sequence: u32::from_be_bytes([0, s0, s1, s2]),
-            first,
-        })
+        Ok(Self { sequence: u32::from_be_bytes([0, s0, s1, s2]), first })
     }
 }

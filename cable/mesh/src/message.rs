@@ -1,5 +1,5 @@
-//! The control stream of a cable: which messages there are, and how they are cut out of the
-//! stream.
+//! The control stream of a cable: which messages there are, how they are cut out of the stream,
+//! and the codes with which a connection is closed.
 //!
 //! Owns the octets and the limits. Leaves to the shell when to send what, and what to do about
 //! it. The types of each protocol version are frozen in a module of their own; a change of any
@@ -10,8 +10,8 @@ mod text;
 pub mod v1;
 
 pub use codec::{CodecError, Decoder, MAX_MESSAGE_LEN, encode};
-pub use text::{Detail, Name, Text, TextError};
-pub use v1::{Capabilities, Goodbye, Hello, Message, Reason, VersionRange};
+pub use text::{Name, Text, TextError};
+pub use v1::{Capabilities, CloseCode, Hello, Message, Redial, VersionRange};
 
 /// The ALPN protocol name of a cable (RFC 7301). The number is that of the framing and of the
 /// first message; smaller changes are agreed in [`Hello::versions`].

@@ -6,8 +6,8 @@
 use mesh::Nick;
 use mesh::framing::{FramingError, Packer, Reach, Reassembler, Received, RecordHeader};
 use mesh::message::{
-    ALPN, Capabilities, CodecError, Decoder, Detail, Goodbye, Hello, Message, Name, Reason,
-    VersionRange, encode,
+    ALPN, Capabilities, CloseCode, CodecError, Decoder, Hello, Message, Name, Redial, VersionRange,
+    encode,
 };
 
 fn nick(value: u32) -> Nick {
@@ -29,10 +29,7 @@ fn pack(records: &[(RecordHeader, &[u8])]) -> Vec<u8> {
 fn unpack(datagram: &[u8]) -> Result<Vec<(RecordHeader, Vec<u8>)>, FramingError> {
     let mut received = Received::new();
     Reassembler::new().handle_datagram(datagram, &mut received)?;
-    Ok(received
-        .iter()
-        .map(|(header, frame)| (*header, frame.to_vec()))
-        .collect())
+    Ok(received.iter().map(|(header, frame)| (*header, frame.to_vec())).collect())
 }
 
 #[track_caller]
@@ -47,9 +44,7 @@ fn a_flooded_frame() {
     let header = RecordHeader {
         hops: 12,
         ingress: nick(0x0102_0304),
-        reach: Reach::Flood {
-            sequence: 0xa0b0_c0d0,
-        },
+        reach: Reach::Flood { sequence: 0xa0b0_c0d0 },
         vnet: None,
     };
     let octets = [
@@ -69,15 +64,10 @@ fn a_frame_for_one_node_and_one_for_a_node_not_known() {
     let known = RecordHeader {
         hops: 0,
         ingress: nick(1),
-        reach: Reach::Unicast {
-            egress: Some(nick(0xfedc_ba98)),
-        },
+        reach: Reach::Unicast { egress: Some(nick(0xfedc_ba98)) },
         vnet: None,
     };
-    let unknown = RecordHeader {
-        reach: Reach::Unicast { egress: None },
-        ..known
-    };
+    let unknown = RecordHeader { reach: Reach::Unicast { egress: None }, ..known };
     let octets = [
         &[0x01, 0, 0, 0, 0, 0][..],
         &[24, 0, 0, 0, 0, 0, 1, 0xfe, 0xdc, 0xba, 0x98],
@@ -123,10 +113,8 @@ fn a_record_over_three_datagrams_has_a_length_of_four_octets() {
     packer.push(&header, &FRAME).unwrap();
     packer.flush();
     let packed = packer.take().unwrap();
-    let starts: Vec<_> = packed
-        .ranges()
-        .map(|range| packed.octets()[range][..6].to_vec())
-        .collect();
+    let starts: Vec<_> =
+        packed.ranges().map(|range| packed.octets()[range][..6].to_vec()).collect();
     assert_eq!(
         starts,
         [
@@ -173,26 +161,26 @@ fn hello() {
 }
 
 #[test]
-fn goodbye() {
-    let goodbye = |reason, detail| {
-        Message::Goodbye(Goodbye {
-            reason,
-            detail: Detail::new(detail).unwrap(),
-        })
-    };
-    assert_message(
-        &goodbye(Reason::Refused, "64 cables"),
-        b"\x00\x00\x00\x0c\x02\x06\x0964 cables",
-    );
-    for (number, reason) in [
-        (1, Reason::ShuttingDown),
-        (2, Reason::Disconnected),
-        (3, Reason::Replaced),
-        (4, Reason::NoCommonVersion),
-        (5, Reason::ProtocolError),
-        (200, Reason::Other(200)),
-    ] {
-        assert_message(&goodbye(reason, ""), &[0, 0, 0, 3, 2, number, 0]);
+fn close_codes() {
+    use CloseCode::*;
+    let table = [
+        (1, ShuttingDown, Redial::Always),
+        (2, Disconnected, Redial::Never),
+        (3, Replaced, Redial::WhenOtherEnds),
+        (4, Duplicate, Redial::WhenOtherEnds),
+        (5, OwnKey, Redial::Always),
+        (6, Untrusted, Redial::Always),
+        (7, Protocol, Redial::Always),
+        (8, Version, Redial::Always),
+    ];
+    assert_eq!(table.map(|(_, code, _)| code), CloseCode::ALL);
+    for (number, code, redial) in table {
+        assert_eq!(code.to_wire(), number);
+        assert_eq!(CloseCode::from_wire(number.into()), Some(code));
+        assert_eq!(code.redial(), redial, "{code:?}");
+    }
+    for number in [0, 9, 1 << 32 | 1, u64::MAX] {
+        assert_eq!(CloseCode::from_wire(number), None);
     }
 }
 
@@ -200,10 +188,7 @@ fn goodbye() {
 fn a_hello_with_nick_0_is_refused() {
     let mut decoder = Decoder::new();
     decoder.handle_bytes(&[0, 0, 0, 8, 1, 1, 1, 0, 0, 0, 0, 0]);
-    assert!(matches!(
-        decoder.poll_message(),
-        Err(CodecError::Malformed { kind: 1, .. })
-    ));
+    assert!(matches!(decoder.poll_message(), Err(CodecError::Malformed { kind: 1, .. })));
 }
 
 #[test]

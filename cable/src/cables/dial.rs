@@ -3,24 +3,31 @@
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use mesh::message;
+
+use super::Shared;
+use super::admission::Turn;
 use super::entry::{Entry, canonical};
-use super::serve::{introduce, serve};
-use super::{Admission, Shared};
+use super::serve::{Ended, introduce, serve};
 use crate::address::Target;
 use crate::endpoint::Connected;
-use crate::failure::{CloseCode, Failure};
+use crate::failure::{self, CloseCode, Failure};
 use crate::hello::ControlStream;
 use crate::link::Peer;
 use crate::redial::Redial;
 
+/// A dialled connection whose ends know each other.
+struct Dialled<'a> {
+    connected: Connected,
+    control: ControlStream,
+    peer: Peer,
+    turn: Turn<'a>,
+}
+
 /// Dials until the cable is pulled out.
-pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>) {
-    let target = entry
-        .target()
-        .expect("only dialled cables are kept up")
-        .clone();
+pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>, target: Target) {
     let mut redial = Redial::new(shared.seed ^ u64::from(entry.id.0));
-    loop {
+    while !entry.is_pulled() {
         if shared.is_served_otherwise(&entry) {
             entry.set_standby();
             entry.wake.notified().await;
@@ -28,26 +35,45 @@ pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>) {
             continue;
         }
         entry.set_connecting();
-        let (failure, wait) = match attempt(&shared, &entry, &target).await {
-            Ok(ended) => (ended.failure, redial.handle_loss(ended.was_up)),
+        let dialled = tokio::select! {
+            dialled = dial(&shared, &entry, &target) => dialled,
+            () = entry.pulled() => return,
+        };
+        let outcome = match dialled {
+            Ok(dialled) => {
+                let Dialled { connected, control, peer, turn } = dialled;
+                serve(&shared, Some((&entry, turn)), connected, control, peer).await
+            }
+            Err(failure) => Err(failure),
+        };
+        let (failure, was_up) = match outcome {
+            Ok(Ended { failure, was_up }) => (failure, Some(was_up)),
             Err(failure) => {
                 shared.note(&failure);
                 tracing::debug!(cable = %entry.id, %target, reason = failure.reason(), "dial failed");
-                (failure, redial.handle_failure())
+                (failure, None)
             }
         };
-        match failure {
-            // Either end may pull a cable out, as with one of copper.
-            Failure::Closed(CloseCode::Disconnected) => {
-                tracing::info!(cable = %entry.id, %target, "removed: the peer's operator pulled it out");
-                if let Err(err) = shared.forget(&entry) {
-                    tracing::warn!(%err, "the cable will be dialled again after a restart");
+        match failure.redial() {
+            message::Redial::Never => {
+                // Either end may pull a cable out, as with one of copper.
+                if matches!(failure, Failure::Closed(_)) {
+                    tracing::info!(cable = %entry.id, %target, "removed: the peer's operator pulled it out");
+                    if let Err(err) = shared.forget(&entry) {
+                        tracing::warn!(%err, "the cable will be dialled again after a restart");
+                    }
                 }
                 return;
             }
-            Failure::Local(CloseCode::Disconnected) => return,
-            failure => entry.set_retrying(failure, wait),
+            message::Redial::WhenOtherEnds if shared.is_served_otherwise(&entry) => continue,
+            // The other connection may be known at that end only, for now.
+            message::Redial::WhenOtherEnds | message::Redial::Always => {}
         }
+        let wait = match was_up {
+            Some(was_up) => redial.handle_loss(was_up),
+            None => redial.handle_failure(),
+        };
+        entry.set_retrying(failure, wait);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = entry.wake.notified() => redial.reset(),
@@ -55,43 +81,18 @@ pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>) {
     }
 }
 
-async fn attempt(
-    shared: &Shared,
-    entry: &Rc<Entry>,
+async fn dial<'a>(
+    shared: &'a Shared,
+    entry: &Entry,
     target: &Target,
-) -> Result<super::serve::Ended, Failure> {
-    let addresses = target
-        .resolve()
-        .await
-        .map_err(|err| Failure::Unresolved(err.to_string()))?;
-    let (connected, control, peer) = dial_any(shared, &addresses).await?;
-    match shared.admit(connected.key, true) {
-        Admission::Serves { replaced } => {
-            Ok(serve(shared, entry, replaced, connected.connection, control, peer).await)
-        }
-        Admission::Closed(code) => {
-            entry.remember_peer(connected.key, &peer.name);
-            connected.connection.close(code.to_varint(), b"");
-            Err(Failure::Local(code))
-        }
-    }
-}
-
-/// Tries the addresses in turn. When all fail, the first failure that says more than silence is the
-/// one to show.
-async fn dial_any(
-    shared: &Shared,
-    addresses: &[SocketAddr],
-) -> Result<(Connected, ControlStream, Peer), Failure> {
+) -> Result<Dialled<'a>, Failure> {
+    let addresses = target.resolve().await.map_err(|err| Failure::Unresolved(err.to_string()))?;
+    // When all addresses fail, the first failure that says more than silence is the one to show.
     let mut shown = None;
-    for &remote in addresses {
-        let dialled = async {
-            let connected = shared.endpoint.dial(canonical(remote)).await?;
-            let (control, peer) = introduce(shared, &connected, true).await?;
-            Ok((connected, control, peer))
-        };
-        match dialled.await {
+    for remote in addresses {
+        match dial_address(shared, entry, canonical(remote)).await {
             Ok(dialled) => return Ok(dialled),
+            Err(failure @ Failure::Local(CloseCode::Duplicate)) => return Err(failure),
             Err(failure) => {
                 let silence = matches!(failure, Failure::NoAnswer(_) | Failure::Unreachable(..));
                 if shown.is_none() || !silence {
@@ -103,11 +104,19 @@ async fn dial_any(
     Err(shown.unwrap_or_else(|| Failure::Unresolved("the name has no address".into())))
 }
 
-impl Shared {
-    /// Whether the peer that this cable last led to is served by another cable now.
-    fn is_served_otherwise(&self, entry: &Rc<Entry>) -> bool {
-        let serving = self.serving.borrow();
-        let current = entry.peer_key().and_then(|key| serving.get(&key));
-        current.is_some_and(|current| !Rc::ptr_eq(current, entry))
-    }
+async fn dial_address<'a>(
+    shared: &'a Shared,
+    entry: &Entry,
+    remote: SocketAddr,
+) -> Result<Dialled<'a>, Failure> {
+    let connected = shared.endpoint.dial(remote).await?;
+    let turn = shared
+        .take_turn(entry, connected.key)
+        .inspect_err(|code| {
+            entry.remember_peer(connected.key);
+            failure::close(&connected.connection, *code, "");
+        })
+        .map_err(Failure::Local)?;
+    let (control, peer) = introduce(shared, &connected, true).await?;
+    Ok(Dialled { connected, control, peer, turn })
 }

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use control::status::{CableState, CableStatus};
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
 
 use super::CableId;
 use crate::address::Target;
 use crate::congestion;
-use crate::failure::{CloseCode, Failure};
+use crate::failure::{self, CloseCode, Failure};
 use crate::identity::PublicKey;
 use crate::link::Link;
 use crate::trust::Trust;
@@ -39,16 +38,19 @@ pub(super) struct Entry {
     target: Option<Target>,
     state: Cell<State>,
     failure: RefCell<Option<Failure>>,
-    /// Key and own name of the peer that last came up.
-    peer: RefCell<Option<(PublicKey, String)>>,
+    /// Key of the peer to which this last led, and its own name once it came up.
+    peer: RefCell<Option<(PublicKey, Option<String>)>>,
     remote: Cell<Option<SocketAddr>>,
     link: RefCell<Option<Rc<Link>>>,
     /// Why this end closed the link, for the task that notices that it is closed.
     closed: Cell<Option<CloseCode>>,
     pub(super) port: Cell<Option<u32>>,
     times_up: Cell<u64>,
-    task: RefCell<Option<AbortHandle>>,
-    /// Told when an attempt has a fair chance again.
+    /// Set for ever when an operator here pulls the cable out.
+    pulled: Cell<bool>,
+    /// Told when that happens.
+    pull: Notify,
+    /// Told when an attempt has a fair chance again, or is not wanted any more.
     pub(super) wake: Notify,
 }
 
@@ -80,7 +82,8 @@ impl Entry {
             closed: Cell::default(),
             port: Cell::default(),
             times_up: Cell::default(),
-            task: RefCell::default(),
+            pulled: Cell::default(),
+            pull: Notify::new(),
             wake: Notify::new(),
         }
     }
@@ -100,14 +103,27 @@ impl Entry {
     /// Whether the peer goes by that name or key.
     pub(super) fn is_with(&self, which: &str, trust: &Trust) -> bool {
         self.peer.borrow().as_ref().is_some_and(|(key, name)| {
-            which == name
+            name.as_deref() == Some(which)
                 || which == key.to_string()
                 || trust.name_of(*key).is_some_and(|given| given == which)
         })
     }
 
-    pub(super) fn set_task(&self, task: AbortHandle) {
-        *self.task.borrow_mut() = Some(task);
+    /// Whether an operator here has pulled the cable out.
+    pub(super) fn is_pulled(&self) -> bool {
+        self.pulled.get()
+    }
+
+    /// Completes when an operator here pulls the cable out.
+    pub(super) async fn pulled(&self) {
+        while !self.pulled.get() {
+            self.pull.notified().await;
+        }
+    }
+
+    /// Whether another cable is awaited to end.
+    pub(super) fn is_standing_by(&self) -> bool {
+        self.state.get() == State::Standby
     }
 
     pub(super) fn set_connecting(&self) {
@@ -132,24 +148,24 @@ impl Entry {
     pub(super) fn set_up(&self, link: Rc<Link>) {
         self.state.set(State::Up(now()));
         *self.failure.borrow_mut() = None;
-        *self.peer.borrow_mut() = Some((link.peer().key, link.peer().name.clone()));
+        *self.peer.borrow_mut() = Some((link.peer().key, Some(link.peer().name.clone())));
         self.remote.set(Some(link.connection().remote_address()));
         self.times_up.set(self.times_up.get() + 1);
         self.closed.set(None);
         *self.link.borrow_mut() = Some(link);
     }
 
-    /// Whom the target leads to, though another cable serves that peer.
-    pub(super) fn remember_peer(&self, key: PublicKey, name: &str) {
-        *self.peer.borrow_mut() = Some((key, name.to_owned()));
+    /// Whom the target leads to, though the connection went no further.
+    pub(super) fn remember_peer(&self, key: PublicKey) {
+        let mut peer = self.peer.borrow_mut();
+        if peer.as_ref().is_none_or(|(known, _)| *known != key) {
+            *peer = Some((key, None));
+        }
     }
 
     /// Whether this very link is the one in use.
     pub(super) fn has(&self, link: &Rc<Link>) -> bool {
-        self.link
-            .borrow()
-            .as_ref()
-            .is_some_and(|current| Rc::ptr_eq(current, link))
+        self.link.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, link))
     }
 
     /// The link has ended; gives the code with which this end closed it, if it did.
@@ -160,15 +176,16 @@ impl Entry {
     }
 
     /// Closes the link, if there is one, and remembers why. A cable that is pulled out also stops
-    /// dialling.
+    /// dialling, whatever it is at.
     pub(super) fn close(&self, code: CloseCode) {
         if let Some(link) = &*self.link.borrow() {
             self.closed.set(Some(code));
-            link.connection().close(code.to_varint(), b"");
-        } else if code == CloseCode::Disconnected
-            && let Some(task) = &*self.task.borrow()
-        {
-            task.abort();
+            failure::close(link.connection(), code, "");
+        }
+        if code == CloseCode::Disconnected {
+            self.pulled.set(true);
+            self.pull.notify_one();
+            self.wake.notify_one();
         }
     }
 
@@ -178,9 +195,7 @@ impl Entry {
         let connection = link.as_ref().map(|link| link.connection());
         let state = self.state.get();
         // The path may have changed since the cable came up.
-        let remote = connection
-            .map(|c| c.remote_address())
-            .or_else(|| self.remote.get());
+        let remote = connection.map(|c| c.remote_address()).or_else(|| self.remote.get());
         let remote_text = remote.map(|remote| canonical(remote).to_string());
         let peer = self.peer.borrow();
         CableStatus {
@@ -206,7 +221,7 @@ impl Entry {
             remote: remote_text,
             peer: peer
                 .as_ref()
-                .map(|(key, name)| trust.name_of(*key).unwrap_or_else(|| name.clone())),
+                .and_then(|(key, name)| trust.name_of(*key).or_else(|| name.clone())),
             key: peer.as_ref().map(|(key, _)| key.to_string()),
             up_seconds: match state {
                 State::Up(since) => Some(now().saturating_duration_since(since).as_secs_f64()),
@@ -214,10 +229,12 @@ impl Entry {
             },
             rtt_ms: connection.map(|c| c.rtt().as_secs_f64() * 1e3),
             loss: link.as_ref().map(|link| link.loss()),
+            rx_lost_datagrams: link.as_ref().map(|link| link.counters().lost_datagrams()),
+            rx_broken_frames: link.as_ref().map(|link| link.counters().broken_records),
             path_mtu: connection.map(|c| c.stats().path.current_mtu),
             profile: connection
                 .map(|c| congestion::profile_of(c.congestion_state().window()).to_owned()),
-            port: self.port.get(),
+            port: self.port.get().filter(|_| link.is_some()),
             times_up: self.times_up.get(),
         }
     }

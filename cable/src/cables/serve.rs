@@ -1,15 +1,21 @@
 //! From a proved connection to a link that the data plane uses, and its end; and the cables that
 //! peers open.
+//!
+//! What is on record of a cable and what the data plane is told change together, without waiting in
+//! between: room for the events is reserved before. So the data plane hears of the ups and downs of
+//! all cables in the order in which they came about.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use mesh::message::Redial;
 use quinn::Connection;
 
-use super::entry::{Entry, State, canonical, now};
-use super::{Admission, CableEvent, Shared};
+use super::admission::Turn;
+use super::entry::{Entry, canonical, now};
+use super::{CableEvent, CableId, Shared};
 use crate::endpoint::{Connected, Knock};
-use crate::failure::{CloseCode, Failure, Phase};
+use crate::failure::{self, CloseCode, Failure, Phase};
 use crate::hello::{self, ControlStream};
 use crate::identity::PublicKey;
 use crate::link::{Link, Peer};
@@ -19,9 +25,19 @@ use crate::trust::Refuser;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How a served link ended.
+#[derive(Debug)]
 pub(super) struct Ended {
     pub(super) failure: Failure,
     pub(super) was_up: Duration,
+}
+
+/// A connection that serves its peer now.
+struct Begun {
+    entry: Rc<Entry>,
+    link: Rc<Link>,
+    since: Instant,
+    /// The cable whose place it has taken.
+    replaced: Option<CableId>,
 }
 
 /// Takes in whoever knocks, for ever.
@@ -41,8 +57,7 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
             return;
         }
     };
-    let remote = connected.connection.remote_address();
-    let key = connected.key;
+    let remote = canonical(connected.connection.remote_address());
     let (control, peer) = match introduce(&shared, &connected, false).await {
         Ok(introduced) => introduced,
         Err(failure) => {
@@ -51,25 +66,8 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
             return;
         }
     };
-    let replaced = match shared.admit(key, false) {
-        Admission::Serves { replaced } => replaced,
-        Admission::Closed(code) => {
-            connected.connection.close(code.to_varint(), b"");
-            return;
-        }
-    };
-    let entry = shared.entry_of_peer(key);
-    let ended = serve(
-        &shared,
-        &entry,
-        replaced,
-        connected.connection,
-        control,
-        peer,
-    )
-    .await;
-    if !matches!(ended.failure, Failure::Local(CloseCode::Replaced)) {
-        entry.set_awaiting_peer(ended.failure);
+    if let Err(failure) = serve(&shared, None, connected, control, peer).await {
+        tracing::debug!(%remote, reason = failure.reason(), "cable not taken");
     }
     shared.bound_remembered();
 }
@@ -87,7 +85,7 @@ pub(super) async fn introduce(
         Err(_elapsed) => Err(Failure::NoAnswer(remote)),
         Ok(result) => result.map_err(|err| {
             if let Some(code) = err.close_code() {
-                connection.close(code.to_varint(), err.to_string().as_bytes());
+                failure::close(connection, code, &err.to_string());
                 return match code {
                     CloseCode::Version => Failure::Version(remote),
                     code => Failure::Local(code),
@@ -102,38 +100,39 @@ pub(super) async fn introduce(
     }
 }
 
-/// Runs a link until it ends.
+/// Runs a connection until it ends, as the cable that dialled it or as that of the peer.
+///
+/// # Errors
+/// Why it may not serve; it is closed then.
 pub(super) async fn serve(
     shared: &Shared,
-    entry: &Rc<Entry>,
-    replaced: Option<Rc<Entry>>,
-    connection: Connection,
+    dialled: Option<(&Rc<Entry>, Turn<'_>)>,
+    connected: Connected,
     control: ControlStream,
     peer: Peer,
-) -> Ended {
-    let (key, name) = (peer.key, peer.name.clone());
+) -> Result<Ended, Failure> {
+    let connection = connected.connection;
     let remote = canonical(connection.remote_address());
-    let link = Rc::new(Link::new(connection.clone(), peer));
-    if let Some(replaced) = replaced {
-        replaced.close(CloseCode::Replaced);
-        // The same entry may serve again: its old link must be gone from the data plane first.
-        let _ = shared
-            .events
-            .send(CableEvent::Down { cable: replaced.id })
-            .await;
+    let (key, name) = (peer.key, peer.name.clone());
+
+    // Without a data plane there is nobody left to tell.
+    let mut room = shared.events.reserve_many(2).await.ok();
+    let (entry, turn) = dialled.unzip();
+    let begun = shared.begin(entry, connection.clone(), peer);
+    drop(turn);
+    let Begun { entry, link, since, replaced } =
+        begun.inspect_err(|code| failure::close(&connection, *code, "")).map_err(Failure::Local)?;
+    let mut tell = |event| {
+        if let Some(room) = room.as_mut().and_then(Iterator::next) {
+            room.send(event);
+        }
+    };
+    if let Some(cable) = replaced {
+        tell(CableEvent::Down { cable });
     }
-    shared.serving.borrow_mut().insert(key, entry.clone());
-    shared.trust.forget_refusals_by(remote);
-    entry.set_up(link.clone());
-    let since = now();
+    tell(CableEvent::Up { cable: entry.id, link: link.clone() });
+    drop(room);
     tracing::info!(cable = %entry.id, peer = name, %remote, "cable up");
-    let _ = shared
-        .events
-        .send(CableEvent::Up {
-            cable: entry.id,
-            link: link.clone(),
-        })
-        .await;
 
     let failure = tokio::select! {
         err = connection.closed() => Failure::of(&err, Phase::Established, remote, None),
@@ -142,32 +141,13 @@ pub(super) async fn serve(
         never = watch(&link) => match never {},
     };
 
-    let replaced = !shared
-        .serving
-        .borrow()
-        .get(&key)
-        .is_some_and(|current| current.has(&link));
-    let closed = if entry.has(&link) {
-        entry.take_down()
-    } else {
-        None
-    };
-    let failure = if replaced {
-        Failure::Local(CloseCode::Replaced)
-    } else {
-        shared.serving.borrow_mut().remove(&key);
-        let _ = shared
-            .events
-            .send(CableEvent::Down { cable: entry.id })
-            .await;
-        shared.wake_standby();
-        closed.map_or(failure, Failure::Local)
-    };
-    tracing::info!(cable = %entry.id, peer = name, reason = failure.reason(), "cable down");
-    Ended {
-        failure,
-        was_up: now().saturating_duration_since(since),
+    let room = shared.events.reserve().await.ok();
+    let (failure, served) = shared.end(&entry, key, &link, failure);
+    if served && let Some(room) = room {
+        room.send(CableEvent::Down { cable: entry.id });
     }
+    tracing::info!(cable = %entry.id, peer = name, reason = failure.reason(), "cable down");
+    Ok(Ended { failure, was_up: now().saturating_duration_since(since) })
 }
 
 /// Listens on the control stream. When it breaks because the connection is ending, the connection
@@ -175,7 +155,7 @@ pub(super) async fn serve(
 async fn until_end(connection: &Connection, mut control: ControlStream) -> Failure {
     let err = control.until_end().await;
     if let Some(code) = err.close_code() {
-        connection.close(code.to_varint(), err.to_string().as_bytes());
+        failure::close(connection, code, &err.to_string());
         return Failure::Local(code);
     }
     let remote = canonical(connection.remote_address());
@@ -183,16 +163,70 @@ async fn until_end(connection: &Connection, mut control: ControlStream) -> Failu
 }
 
 impl Shared {
+    /// Puts a connection on record as the one that serves its peer, if it may.
+    fn begin(
+        &self,
+        dialled: Option<&Rc<Entry>>,
+        connection: Connection,
+        peer: Peer,
+    ) -> Result<Begun, CloseCode> {
+        let key = peer.key;
+        if dialled.is_some_and(|entry| entry.is_pulled()) {
+            return Err(CloseCode::Disconnected);
+        }
+        let replaced = self.admit(key, dialled.is_some())?;
+        let entry = dialled.cloned().unwrap_or_else(|| self.entry_of_peer(key));
+        if let Some(replaced) = &replaced {
+            replaced.close(CloseCode::Replaced);
+        }
+        self.trust.forget_refusals_by(canonical(connection.remote_address()));
+        let link = Rc::new(Link::new(connection, peer));
+        entry.set_up(link.clone());
+        self.serving.borrow_mut().insert(key, entry.clone());
+        Ok(Begun { entry, link, since: now(), replaced: replaced.map(|entry| entry.id) })
+    }
+
+    /// Takes an ended link off the record. Returns why it ended, and whether it still served: one
+    /// that was replaced has been reported by what took its place.
+    fn end(
+        &self,
+        entry: &Rc<Entry>,
+        key: PublicKey,
+        link: &Rc<Link>,
+        failure: Failure,
+    ) -> (Failure, bool) {
+        let serves = |current: &Rc<Entry>| current.has(link);
+        let served = self.serving.borrow().get(&key).is_some_and(serves);
+        // The peer's new connection may be under the same entry, which is then not to be touched.
+        let closed = entry.has(link).then(|| entry.take_down());
+        let failure = match closed.flatten() {
+            _ if !served => Failure::Local(CloseCode::Replaced),
+            Some(code) => Failure::Local(code),
+            None => failure,
+        };
+        if served {
+            self.serving.borrow_mut().remove(&key);
+            self.wake_standby();
+        }
+        if closed.is_some() && entry.target().is_none() {
+            if failure.redial() == Redial::Always {
+                entry.set_awaiting_peer(failure.clone());
+            } else {
+                // It is the peer's, which stands by with it or has forgotten it.
+                self.entries.borrow_mut().remove(&entry.id);
+            }
+        }
+        (failure, served)
+    }
+
     /// Remembers a failure that is for want of trust.
     pub(super) fn note(&self, failure: &Failure) {
         match *failure {
             Failure::PeerUntrusted(remote, key) => {
-                self.trust
-                    .record_refusal(key, Refuser::Us, canonical(remote), now());
+                self.trust.record_refusal(key, Refuser::Us, canonical(remote), now());
             }
             Failure::Refused(remote) => {
-                self.trust
-                    .record_refusal(self.own, Refuser::Peer, canonical(remote), now());
+                self.trust.record_refusal(self.own, Refuser::Peer, canonical(remote), now());
             }
             _ => {}
         }
@@ -206,18 +240,6 @@ impl Shared {
             self.entries.borrow_mut().insert(entry.id, entry.clone());
             entry
         })
-    }
-
-    /// A cable that served is gone: those that stood by for it dial again.
-    fn wake_standby(&self) {
-        for entry in self
-            .entries
-            .borrow()
-            .values()
-            .filter(|entry| entry.state() == State::Standby)
-        {
-            entry.wake.notify_one();
-        }
     }
 }
 

@@ -97,11 +97,7 @@ pub struct Failure {
 impl Failure {
     /// A failure from its three parts.
     pub fn new(what: impl Into<String>, why: impl ToString, fix: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            why: why.to_string(),
-            fix: fix.into(),
-        }
+        Self { what: what.into(), why: why.to_string(), fix: fix.into() }
     }
 }
 
@@ -190,17 +186,12 @@ mod tests {
 
     #[test]
     fn the_documented_lines_are_what_is_spoken() {
-        let request = Request::Trust {
-            key: "abc".into(),
-            name: Some("hostB".into()),
-        };
+        let request = Request::Trust { key: "abc".into(), name: Some("hostB".into()) };
         let line = r#"{"v":1,"command":"trust","key":"abc","name":"hostB"}"#;
         assert_eq!(encode_request(&request), line);
         assert_eq!(decode_request(line.as_bytes()), Ok(request));
 
-        let done = Answer::Done {
-            message: "yes".into(),
-        };
+        let done = Answer::Done { message: "yes".into() };
         let line = r#"{"v":1,"ok":{"kind":"done","message":"yes"}}"#;
         assert_eq!(encode_answer(Ok(done.clone())), line);
         assert_eq!(decode_answer(line.as_bytes()), Ok(done));
@@ -222,10 +213,7 @@ mod tests {
             (r#"{"v":1,"command":"explode"}"#, "explode"),
             (r#"{"v":1}"#, "command"),
             (r#"{"v":1,"command":"trust"}"#, "key"),
-            (
-                r#"{"v":1,"command":"connect","address":"x","adress":"y"}"#,
-                "adress",
-            ),
+            (r#"{"v":1,"command":"connect","address":"x","adress":"y"}"#, "adress"),
         ] {
             let failure = decode_request(line.as_bytes()).expect_err(line);
             assert!(failure.why.contains(reason), "{line}: {}", failure.why);

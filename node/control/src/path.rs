@@ -18,11 +18,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Reads the environment.
     pub fn of_this_process(root: bool) -> Self {
-        let dir = |name| {
-            std::env::var_os(name)
-                .filter(|v| !v.is_empty())
-                .map(PathBuf::from)
-        };
+        let dir = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         Self {
             root,
             runtime_dir: dir("XDG_RUNTIME_DIR"),
@@ -48,19 +44,13 @@ impl Surroundings {
         let base = if self.root {
             PathBuf::from("/var/lib")
         } else {
-            self.state_home
-                .clone()
-                .or_else(|| Some(self.home.as_ref()?.join(".local/state")))?
+            self.state_home.clone().or_else(|| Some(self.home.as_ref()?.join(".local/state")))?
         };
         Some(base.join("vdenode").join(name))
     }
 
     fn runtime(&self) -> Option<PathBuf> {
-        if self.root {
-            Some("/run".into())
-        } else {
-            self.runtime_dir.clone()
-        }
+        if self.root { Some("/run".into()) } else { self.runtime_dir.clone() }
     }
 }
 
@@ -69,9 +59,7 @@ impl Surroundings {
 pub fn is_node_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 #[cfg(test)]
@@ -80,10 +68,7 @@ mod tests {
 
     #[test]
     fn root_and_user_have_their_own_places() {
-        let root = Surroundings {
-            root: true,
-            ..Default::default()
-        };
+        let root = Surroundings { root: true, ..Default::default() };
         assert_eq!(root.vde_socket(), Some("/run/vde.ctl".into()));
         assert_eq!(root.control("a"), Some("/run/vdenode/a.ctl".into()));
         assert_eq!(root.state("a"), Some("/var/lib/vdenode/a".into()));
@@ -94,10 +79,7 @@ mod tests {
         };
         assert_eq!(user.vde_socket(), Some("/run/user/7/vde.ctl".into()));
         assert_eq!(user.control("a"), Some("/run/user/7/vdenode/a.ctl".into()));
-        assert_eq!(
-            user.state("a"),
-            Some("/home/u/.local/state/vdenode/a".into())
-        );
+        assert_eq!(user.state("a"), Some("/home/u/.local/state/vdenode/a".into()));
         assert_eq!(Surroundings::default().vde_socket(), None);
     }
 

@@ -23,42 +23,27 @@ pub fn status(status: &Status) -> String {
     );
     line("key", &status.key);
     line("vde", &status.vde_socket);
-    line(
-        "listen",
-        status.listen.as_deref().unwrap_or("no (--no-listen)"),
-    );
+    line("listen", status.listen.as_deref().unwrap_or("no (--no-listen)"));
     let ports = match status.ports.is_empty() {
         true => "none".to_owned(),
         false => {
-            let kinds: Vec<_> = status
-                .ports
-                .iter()
-                .map(|(kind, n)| format!("{n} {kind}"))
-                .collect();
+            let kinds: Vec<_> =
+                status.ports.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
             kinds.join(", ")
         }
     };
-    line(
-        "ports",
-        &format!("{ports};  {} MAC addresses known", status.macs),
-    );
+    line("ports", &format!("{ports};  {} MAC addresses known", status.macs));
     for warning in &status.warnings {
         line("warning", warning);
     }
     if !status.refused_plugs.is_empty() {
-        line(
-            "refused",
-            &format!("local plugs: {}", counts(&status.refused_plugs)),
-        );
+        line("refused", &format!("local plugs: {}", counts(&status.refused_plugs)));
     }
     out.push('\n');
     out.push_str(&cables(&status.cables));
     for refused in &status.refused {
-        let times = if refused.count == 1 {
-            String::new()
-        } else {
-            format!(", {} times", refused.count)
-        };
+        let times =
+            if refused.count == 1 { String::new() } else { format!(", {} times", refused.count) };
         let ago = format!("{} ago{times}", duration(refused.age_seconds));
         let _ = match refused.by {
             RefusedBy::Us => writeln!(
@@ -84,28 +69,21 @@ pub fn cables(cables: &[CableStatus]) -> String {
     let mut out = String::new();
     for cable in cables {
         let peer = cable.peer.as_deref().unwrap_or("?");
-        let _ = write!(
-            out,
-            "cable {:<3} {:<13} {}",
-            cable.id,
-            state(cable.state),
-            cable.address
-        );
+        let _ = write!(out, "cable {:<3} {:<13} {}", cable.id, state(cable.state), cable.address);
         if let (CableState::Up, Some(remote)) = (cable.state, &cable.remote) {
             let _ = write!(out, "  → {peer}");
             if *remote != cable.address {
                 let _ = write!(out, " ({remote})");
             }
-            let _ = write!(
-                out,
-                "\n          up {}",
-                duration(cable.up_seconds.unwrap_or(0.0))
-            );
+            let _ = write!(out, "\n          up {}", duration(cable.up_seconds.unwrap_or(0.0)));
             if let Some(rtt) = cable.rtt_ms {
                 let _ = write!(out, ", rtt {rtt:.2} ms");
             }
             if let Some(loss) = cable.loss {
                 let _ = write!(out, ", loss {:.2} %", loss * 100.0);
+            }
+            if let Some(lost) = cable.rx_lost_datagrams.filter(|&lost| lost > 0) {
+                let _ = write!(out, ", {lost} datagrams lost on the way here");
             }
             if let Some(mtu) = cable.path_mtu {
                 let _ = write!(out, ", path mtu {mtu}");
@@ -169,11 +147,7 @@ pub fn ports(ports: &[PortStatus]) -> String {
             bytes(port.rx_bytes),
             port.tx_frames.to_string(),
             bytes(port.tx_bytes),
-            if port.drops.is_empty() {
-                "-".to_owned()
-            } else {
-                counts(&port.drops)
-            },
+            if port.drops.is_empty() { "-".to_owned() } else { counts(&port.drops) },
             who,
         ]);
     }
@@ -189,11 +163,7 @@ pub fn macs(macs: &[MacEntry]) -> String {
     for entry in macs {
         table.row([
             entry.mac.clone(),
-            if entry.vlan == 0 {
-                "-".to_owned()
-            } else {
-                entry.vlan.to_string()
-            },
+            if entry.vlan == 0 { "-".to_owned() } else { entry.vlan.to_string() },
             entry.port.to_string(),
             entry.kind.clone(),
             duration(entry.age_seconds),
@@ -204,11 +174,7 @@ pub fn macs(macs: &[MacEntry]) -> String {
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> String {
-    counts
-        .iter()
-        .map(|(reason, n)| format!("{n} {reason}"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect::<Vec<_>>().join(", ")
 }
 
 /// A span of time to the precision that a person wants: `0.4 s`, `12 s`, `3 min`, `2 h`, `5 d`.
@@ -241,9 +207,7 @@ struct Table {
 
 impl Table {
     fn new(head: &[&str]) -> Self {
-        Self {
-            rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()],
-        }
+        Self { rows: vec![head.iter().map(|&cell| cell.to_owned()).collect()] }
     }
 
     fn row<const N: usize>(&mut self, cells: [String; N]) {
@@ -253,13 +217,7 @@ impl Table {
     fn finish(self) -> String {
         let columns = self.rows[0].len();
         let widths: Vec<usize> = (0..columns)
-            .map(|i| {
-                self.rows
-                    .iter()
-                    .map(|row| row[i].chars().count())
-                    .max()
-                    .unwrap_or(0)
-            })
+            .map(|i| self.rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0))
             .collect();
         let mut out = String::new();
         for row in &self.rows {

@@ -117,6 +117,12 @@ pub struct CableStatus {
     pub rtt_ms: Option<f64>,
     /// Share of packets lost on the way out since it came up, 0 to 1.
     pub loss: Option<f64>,
+    /// Datagrams from the peer that never arrived, since it came up.
+    #[serde(default)]
+    pub rx_lost_datagrams: Option<u64>,
+    /// Frames from the peer of which a piece was lost or malformed, since it came up.
+    #[serde(default)]
+    pub rx_broken_frames: Option<u64>,
     /// UDP payload that the path carries.
     pub path_mtu: Option<u16>,
     /// Congestion profile in force: `open` or `cubic`.

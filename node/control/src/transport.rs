@@ -38,10 +38,7 @@ where
     loop {
         line.clear();
         let limit = u64::try_from(MAX_LINE + 1).expect("a small constant");
-        let count = (&mut reader)
-            .take(limit)
-            .read_until(b'\n', &mut line)
-            .await?;
+        let count = (&mut reader).take(limit).read_until(b'\n', &mut line).await?;
         if count == 0 {
             return Ok(());
         }
@@ -107,21 +104,12 @@ impl Client {
     /// # Errors
     /// [`AskError::NotRunning`].
     pub fn connect(path: &Path) -> Result<Self, AskError> {
-        let not_running = |source| AskError::NotRunning {
-            path: path.display().to_string(),
-            source,
-        };
+        let not_running =
+            |source| AskError::NotRunning { path: path.display().to_string(), source };
         let stream = StdUnixStream::connect(path).map_err(not_running)?;
-        stream
-            .set_read_timeout(Some(ANSWER_LIMIT))
-            .map_err(not_running)?;
-        stream
-            .set_write_timeout(Some(ANSWER_LIMIT))
-            .map_err(not_running)?;
-        Ok(Self {
-            path: path.display().to_string(),
-            reader: BufReader::new(stream),
-        })
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(not_running)?;
+        stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(not_running)?;
+        Ok(Self { path: path.display().to_string(), reader: BufReader::new(stream) })
     }
 
     /// Sends a request and waits for its answer.
@@ -129,16 +117,10 @@ impl Client {
     /// # Errors
     /// [`AskError`].
     pub fn ask(&mut self, request: &Request) -> Result<Answer, AskError> {
-        let broken = |source| AskError::Broken {
-            path: self.path.clone(),
-            source,
-        };
+        let broken = |source| AskError::Broken { path: self.path.clone(), source };
         let mut line = message::encode_request(request);
         line.push('\n');
-        self.reader
-            .get_mut()
-            .write_all(line.as_bytes())
-            .map_err(broken)?;
+        self.reader.get_mut().write_all(line.as_bytes()).map_err(broken)?;
         let mut answer = Vec::new();
         let mut bounded = (&mut self.reader).take(MAX_ANSWER);
         bounded.read_until(b'\n', &mut answer).map_err(broken)?;
@@ -154,10 +136,7 @@ mod tests {
     use super::*;
 
     fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
     /// What a server that knows only `id` answers to raw bytes before it closes.
@@ -165,10 +144,7 @@ mod tests {
         runtime().block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let server = tokio::spawn(serve(theirs, async |request| match request {
-                Request::Id => Ok(Answer::Id {
-                    name: "n".into(),
-                    key: "k".into(),
-                }),
+                Request::Id => Ok(Answer::Id { name: "n".into(), key: "k".into() }),
                 _ => Err(Failure::new("x", "y", "")),
             }));
             let (mut read, mut write) = ours.into_split();

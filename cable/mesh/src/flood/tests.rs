@@ -59,11 +59,7 @@ fn a_full_memory_forgets_the_node_heard_least_recently() {
     assert_eq!(window.len(), MAX_NICKS);
     assert_eq!(window.handle_flood(nick(1), 0), Repeated);
     assert_eq!(window.handle_flood(nick(3), 0), Repeated);
-    assert_eq!(
-        window.handle_flood(nick(2), 0),
-        New,
-        "2 was the oldest and is forgotten"
-    );
+    assert_eq!(window.handle_flood(nick(2), 0), New, "2 was the oldest and is forgotten");
     assert_eq!(window.handle_flood(nick(3), 0), Repeated);
 }
 

@@ -117,10 +117,7 @@ impl Packer {
         }
         let limit = header.max_frame();
         if frame.len() > limit {
-            return Err(PackError::TooLong {
-                len: frame.len(),
-                limit,
-            });
+            return Err(PackError::TooLong { len: frame.len(), limit });
         }
         if self.octets.len() >= MAX_BATCH_OCTETS {
             return Err(PackError::BatchFull(self.octets.len()));
@@ -160,10 +157,7 @@ impl Packer {
         };
         let octets = std::mem::replace(&mut self.octets, rest);
         self.expected = octets.len();
-        Some(Packed {
-            octets,
-            ends: std::mem::take(&mut self.ends),
-        })
+        Some(Packed { octets, ends: std::mem::take(&mut self.ends) })
     }
 
     fn start_record(&mut self) {
@@ -172,11 +166,7 @@ impl Packer {
             open.record_starts = true;
             let offset = self.octets.len() - open.start - DATAGRAM_HEADER_LEN;
             let first = Some(u16::try_from(offset).expect("MAX_DATAGRAM_SIZE fits an offset"));
-            let header = DatagramHeader {
-                sequence: open.sequence,
-                first,
-            }
-            .encode();
+            let header = DatagramHeader { sequence: open.sequence, first }.encode();
             self.octets[open.start..][..DATAGRAM_HEADER_LEN].copy_from_slice(&header);
         }
         self.open = Some(open);
@@ -191,18 +181,9 @@ impl Packer {
         let makes_room = sequence % STREAM_ROOM_INTERVAL == STREAM_ROOM_INTERVAL - 1;
         let size = if makes_room { self.size / 2 } else { self.size };
         let start = self.octets.len();
-        let header = DatagramHeader {
-            sequence,
-            first: None,
-        }
-        .encode();
+        let header = DatagramHeader { sequence, first: None }.encode();
         self.octets.extend_from_slice(&header);
-        Open {
-            start,
-            end: start + size,
-            sequence,
-            record_starts: false,
-        }
+        Open { start, end: start + size, sequence, record_starts: false }
     }
 
     fn append(&mut self, mut octets: &[u8]) {
@@ -245,20 +226,12 @@ impl Packed {
     /// Where each datagram lies in the buffer, in the order of sending.
     pub fn ranges(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
         let mut start = 0;
-        self.ends
-            .iter()
-            .map(move |&end| std::mem::replace(&mut start, end)..end)
+        self.ends.iter().map(move |&end| std::mem::replace(&mut start, end)..end)
     }
 
     /// The buffer itself and the ranges, for a shell that makes one shared buffer of it.
     pub fn into_parts(self) -> (Vec<u8>, Ranges) {
-        (
-            self.octets,
-            Ranges {
-                start: 0,
-                ends: self.ends.into_iter(),
-            },
-        )
+        (self.octets, Ranges { start: 0, ends: self.ends.into_iter() })
     }
 }
 

@@ -39,8 +39,7 @@ pub struct Counters {
 impl Counters {
     /// Datagrams that were sent and have not arrived. Some may still do.
     pub fn lost_datagrams(&self) -> u64 {
-        self.skipped_datagrams
-            .saturating_sub(self.reordered_datagrams)
+        self.skipped_datagrams.saturating_sub(self.reordered_datagrams)
     }
 }
 
@@ -70,11 +69,7 @@ impl<D: AsRef<[u8]> + Clone> Default for Reassembler<D> {
 impl<D: AsRef<[u8]> + Clone> Reassembler<D> {
     /// A reassembler that has seen nothing, and takes any sequence as the first.
     pub fn new() -> Self {
-        Self {
-            ring: Ring::new(),
-            first: 0,
-            counters: Counters::default(),
-        }
+        Self { ring: Ring::new(), first: 0, counters: Counters::default() }
     }
 
     /// Takes in one datagram and appends the records that it completes to `out`.
@@ -124,14 +119,7 @@ impl<D: AsRef<[u8]> + Clone> Reassembler<D> {
             let (first, before) = self.ring.run_before(sequence);
             let (last, after) = self.ring.run_after(sequence);
             let run = before + payload + after;
-            self.ring.insert(
-                sequence,
-                Role::Middle {
-                    far: sequence,
-                    octets: payload,
-                },
-                datagram,
-            );
+            self.ring.insert(sequence, Role::Middle { far: sequence, octets: payload }, datagram);
             self.ring.set_run(first, last, run);
             self.settle(first - 1, last + 1, run, out);
             self.ring.release(first - 1);
@@ -139,8 +127,7 @@ impl<D: AsRef<[u8]> + Clone> Reassembler<D> {
             return Ok(());
         };
 
-        self.ring
-            .insert(sequence, Role::Edge { head, tail: 0 }, datagram.clone());
+        self.ring.insert(sequence, Role::Edge { head, tail: 0 }, datagram.clone());
         let (first, run) = self.ring.run_before(sequence);
         self.settle(first - 1, sequence, run, out);
         self.ring.release(first - 1);
@@ -231,9 +218,7 @@ impl<D: AsRef<[u8]> + Clone> Reassembler<D> {
             return Ok(length);
         }
         // At most eight octets, and at least one from each datagram.
-        let pieces = (left + 1..=right)
-            .take(8)
-            .flat_map(|sequence| self.ring.front(sequence));
+        let pieces = (left + 1..=right).take(8).flat_map(|sequence| self.ring.front(sequence));
         let mut field = [0; 8];
         let mut len = 0;
         for (to, from) in field.iter_mut().zip(tail.iter().chain(pieces)) {

@@ -34,11 +34,7 @@ enum Source {
 
 impl<D> Default for Received<D> {
     fn default() -> Self {
-        Self {
-            entries: Vec::new(),
-            datagrams: Vec::new(),
-            joined: Vec::new(),
-        }
+        Self { entries: Vec::new(), datagrams: Vec::new(), joined: Vec::new() }
     }
 }
 
@@ -68,11 +64,7 @@ impl<D> Received<D> {
     /// Notes a record that lies whole in the datagram that [`Self::keep`] will be given next.
     pub(super) fn push_whole(&mut self, header: RecordHeader, range: Range<usize>) {
         let source = Source::Datagram(self.datagrams.len());
-        self.entries.push(Entry {
-            header,
-            source,
-            range,
-        });
+        self.entries.push(Entry { header, source, range });
     }
 
     /// Keeps the datagram of the records noted since the last call.
@@ -87,11 +79,7 @@ impl<D> Received<D> {
 
     /// Notes a record whose frame lies in the joined octets.
     pub(super) fn push_joined(&mut self, header: RecordHeader, range: Range<usize>) {
-        self.entries.push(Entry {
-            header,
-            source: Source::Joined,
-            range,
-        });
+        self.entries.push(Entry { header, source: Source::Joined, range });
     }
 }
 

@@ -55,11 +55,7 @@ pub struct RecordHeader {
 impl RecordHeader {
     /// The longest frame that may follow: only a virtio-net header makes a super-frame legal.
     pub const fn max_frame(&self) -> usize {
-        if self.vnet.is_some() {
-            MAX_SUPER_FRAME
-        } else {
-            MAX_FRAME
-        }
+        if self.vnet.is_some() { MAX_SUPER_FRAME } else { MAX_FRAME }
     }
 
     /// The octets in front of a frame of `frame_len`, and how many of the array they are.
@@ -70,11 +66,7 @@ impl RecordHeader {
             octets[len..len + field.len()].copy_from_slice(field);
             len += field.len();
         };
-        let vnet_len = if self.vnet.is_some() {
-            VNET_HEADER_LEN
-        } else {
-            0
-        };
+        let vnet_len = if self.vnet.is_some() { VNET_HEADER_LEN } else { 0 };
         let body = u32::try_from(FIXED_LEN + vnet_len + frame_len)
             .expect("the packer has refused longer frames");
         // RFC 9000 16: the two top bits say how many octets there are. A body is never so long
@@ -125,9 +117,7 @@ impl RecordLength {
         };
         let value = octets[1..]
             .iter()
-            .fold(u64::from(first & 0x3f), |value, &octet| {
-                value << 8 | u64::from(octet)
-            });
+            .fold(u64::from(first & 0x3f), |value, &octet| value << 8 | u64::from(octet));
         let least = match field {
             1 => MIN_BODY_LEN as u64,
             2 => 0x40,
@@ -139,10 +129,7 @@ impl RecordLength {
         }
         match usize::try_from(value) {
             Ok(body) if body <= MAX_BODY_LEN => Ok(Some(Self { field, body })),
-            _ => Err(FramingError::TooLong {
-                len: value,
-                limit: MAX_BODY_LEN,
-            }),
+            _ => Err(FramingError::TooLong { len: value, limit: MAX_BODY_LEN }),
         }
     }
 }
@@ -161,24 +148,15 @@ pub(super) fn parse_body(body: &[u8]) -> Result<(RecordHeader, usize), FramingEr
     let reach = if flags & FLAG_FLOOD != 0 {
         Reach::Flood { sequence: reach }
     } else {
-        Reach::Unicast {
-            egress: Nick::new(reach),
-        }
+        Reach::Unicast { egress: Nick::new(reach) }
     };
     let (vnet, frame) = if flags & FLAG_VNET != 0 {
-        let (vnet, frame) = rest
-            .split_first_chunk::<VNET_HEADER_LEN>()
-            .ok_or(bad_length)?;
+        let (vnet, frame) = rest.split_first_chunk::<VNET_HEADER_LEN>().ok_or(bad_length)?;
         (Some(*vnet), frame)
     } else {
         (None, rest)
     };
-    let header = RecordHeader {
-        hops,
-        ingress,
-        reach,
-        vnet,
-    };
+    let header = RecordHeader { hops, ingress, reach, vnet };
     if frame.len() < HEADER_LEN {
         return Err(bad_length);
     }

@@ -60,19 +60,12 @@ pub(super) struct Ring<D> {
 
 impl<D: AsRef<[u8]>> Ring<D> {
     pub(super) fn new() -> Self {
-        Self {
-            slots: VecDeque::new(),
-            oldest: 0,
-            kept_octets: 0,
-            given_up: 0,
-        }
+        Self { slots: VecDeque::new(), oldest: 0, kept_octets: 0, given_up: 0 }
     }
 
     /// The newest sequence that was reached.
     pub(super) fn newest(&self) -> Option<u64> {
-        (self.slots.len() as u64)
-            .checked_sub(1)
-            .map(|last| self.oldest + last)
+        (self.slots.len() as u64).checked_sub(1).map(|last| self.oldest + last)
     }
 
     /// Lets go of everything and moves the window to end at `newest`.
@@ -86,15 +79,12 @@ impl<D: AsRef<[u8]>> Ring<D> {
     pub(super) fn advance(&mut self, newest: u64) {
         self.give_up_before((newest + 1).saturating_sub(WINDOW));
         let len = newest + 1 - self.oldest;
-        self.slots
-            .resize_with(usize::try_from(len).expect("at most WINDOW"), || None);
+        self.slots.resize_with(usize::try_from(len).expect("at most WINDOW"), || None);
     }
 
     /// Whether the datagram is in reach of the window and did not come yet.
     pub(super) fn is_awaited(&self, sequence: u64) -> bool {
-        self.index(sequence)
-            .and_then(|index| self.slots.get(index))
-            .is_some_and(Option::is_none)
+        self.index(sequence).and_then(|index| self.slots.get(index)).is_some_and(Option::is_none)
     }
 
     /// Takes in an awaited datagram.
@@ -103,10 +93,7 @@ impl<D: AsRef<[u8]>> Ring<D> {
         if let Some(index) = self.index(sequence)
             && let Some(slot @ None) = self.slots.get_mut(index)
         {
-            *slot = Some(Slot {
-                role,
-                datagram: Some(datagram),
-            });
+            *slot = Some(Slot { role, datagram: Some(datagram) });
             self.kept_octets += len;
         }
     }
@@ -153,15 +140,9 @@ impl<D: AsRef<[u8]>> Ring<D> {
     /// The octets with which a datagram begins a record.
     pub(super) fn tail(&self, sequence: u64) -> &[u8] {
         match self.slot(sequence) {
-            Some(Slot {
-                role: Role::Edge { tail, .. },
-                datagram: Some(datagram),
-            }) => {
+            Some(Slot { role: Role::Edge { tail, .. }, datagram: Some(datagram) }) => {
                 let octets = datagram.as_ref();
-                octets
-                    .len()
-                    .checked_sub(*tail)
-                    .map_or(&[], |start| &octets[start..])
+                octets.len().checked_sub(*tail).map_or(&[], |start| &octets[start..])
             }
             _ => &[],
         }
@@ -169,11 +150,7 @@ impl<D: AsRef<[u8]>> Ring<D> {
 
     /// The octets with which a datagram goes on with a record of the datagram before.
     pub(super) fn front(&self, sequence: u64) -> &[u8] {
-        let Some(Slot {
-            role,
-            datagram: Some(datagram),
-        }) = self.slot(sequence)
-        else {
+        let Some(Slot { role, datagram: Some(datagram) }) = self.slot(sequence) else {
             return &[];
         };
         let payload = datagram.as_ref().get(DATAGRAM_HEADER_LEN..).unwrap_or(&[]);

@@ -12,7 +12,6 @@ pub const MAX_MESSAGE_LEN: usize = 64 * 1024;
 const LENGTH_LEN: usize = 4;
 
 const KIND_HELLO: u8 = 1;
-const KIND_GOODBYE: u8 = 2;
 
 /// The control stream cannot be understood any more: close the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +47,6 @@ pub enum CodecError {
 pub fn encode(message: &Message) -> Vec<u8> {
     match message {
         Message::Hello(hello) => encode_fields(KIND_HELLO, hello),
-        Message::Goodbye(goodbye) => encode_fields(KIND_GOODBYE, goodbye),
     }
 }
 
@@ -58,10 +56,7 @@ fn encode_fields(kind: u8, fields: &impl Serialize) -> Vec<u8> {
     let mut octets = postcard::to_extend(fields, octets)
         .expect("a vector takes everything, and the fields have known lengths");
     let len = octets.len() - LENGTH_LEN;
-    assert!(
-        len <= MAX_MESSAGE_LEN,
-        "the bounds of the fields of kind {kind} are too wide"
-    );
+    assert!(len <= MAX_MESSAGE_LEN, "the bounds of the fields of kind {kind} are too wide");
     let len = u32::try_from(len).expect("the limit fits");
     octets[..LENGTH_LEN].copy_from_slice(&len.to_be_bytes());
     octets
@@ -161,7 +156,6 @@ impl Decoder {
             self.done += LENGTH_LEN + len;
             match kind {
                 KIND_HELLO => return decode_fields(kind, fields).map(Message::Hello).map(Some),
-                KIND_GOODBYE => return decode_fields(kind, fields).map(Message::Goodbye).map(Some),
                 _ => self.skipped += 1,
             }
         }
@@ -169,11 +163,8 @@ impl Decoder {
 }
 
 fn decode_fields<'a, T: Deserialize<'a>>(kind: u8, fields: &'a [u8]) -> Result<T, CodecError> {
-    let (message, rest) =
-        postcard::take_from_bytes(fields).map_err(|error| CodecError::Malformed {
-            kind,
-            reason: error.to_string(),
-        })?;
+    let (message, rest) = postcard::take_from_bytes(fields)
+        .map_err(|error| CodecError::Malformed { kind, reason: error.to_string() })?;
     match rest.len() {
         0 => Ok(message),
         count => Err(CodecError::Trailing { kind, count }),

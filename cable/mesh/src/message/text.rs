@@ -10,9 +10,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// may be.
 pub type Name = Text<64>;
 
-/// A sentence for the peer's operator: at most 256 octets of UTF-8.
-pub type Detail = Text<256>;
-
 /// A string of at most `MAX` octets without control characters.
 ///
 /// Both hold for what is received too: the length is checked before anything is allocated, and
@@ -44,10 +41,7 @@ impl<const MAX: usize> Text<MAX> {
     /// [`TextError`] when it is too long or contains a control character.
     pub fn new(text: &str) -> Result<Self, TextError> {
         if text.len() > MAX {
-            return Err(TextError::TooLong {
-                len: text.len(),
-                limit: MAX,
-            });
+            return Err(TextError::TooLong { len: text.len(), limit: MAX });
         }
         match text.chars().find(|c| c.is_control()) {
             Some(control) => Err(TextError::Control(control)),
@@ -62,12 +56,7 @@ impl<const MAX: usize> Text<MAX> {
             end -= 1;
         }
         // A space is as short as a character can be, so that the result still fits.
-        Self(
-            text[..end]
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect(),
-        )
+        Self(text[..end].chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
     }
 
     /// The text.
@@ -124,10 +113,7 @@ mod tests {
     #[test]
     fn text_that_is_too_long_or_acts_on_a_terminal_is_refused() {
         assert_eq!(Text::<4>::new("abcd").unwrap().as_str(), "abcd");
-        assert_eq!(
-            Text::<4>::new("abcde"),
-            Err(TextError::TooLong { len: 5, limit: 4 })
-        );
+        assert_eq!(Text::<4>::new("abcde"), Err(TextError::TooLong { len: 5, limit: 4 }));
         assert_eq!(Name::new("a\x1b[2J"), Err(TextError::Control('\x1b')));
         assert_eq!(Name::new("a\u{9b}2J"), Err(TextError::Control('\u{9b}')));
     }

@@ -1,4 +1,4 @@
-//! The messages of protocol version 1. Frozen: `tests/wire_v1.rs` holds their octets.
+//! The messages and close codes of protocol version 1. Frozen: `tests/wire_v1.rs` holds their octets.
 //!
 //! A new kind of message may be added, for a node that does not know it skips it by its length.
 //! A new field, or another order of fields, is another version. [`Hello`] is decoded before the
@@ -6,9 +6,9 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::text::{Detail, Name};
+use super::text::Name;
 use crate::nick::Nick;
 
 /// One message of the control stream.
@@ -16,8 +16,6 @@ use crate::nick::Nick;
 pub enum Message {
     /// The first message in each direction, and only that.
     Hello(Hello),
-    /// The last message: the sender closes the connection after it.
-    Goodbye(Goodbye),
 }
 
 /// Who speaks, and what it can take.
@@ -83,82 +81,85 @@ impl Capabilities {
     }
 }
 
-/// Why the sender closes the connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Goodbye {
-    /// What a program acts on.
-    pub reason: Reason,
-    /// What a person reads; may be empty.
-    pub detail: Detail,
-}
-
-/// Why a connection is closed on purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The node stops. The peer may redial.
+/// Why the sender closes the connection: the application error code of QUIC's CONNECTION_CLOSE
+/// (RFC 9000 19.19 and 20.2).
+///
+/// 0 is not among them: an implementation closes with it on its own when a connection is dropped
+/// without a word. A code that is not listed comes from a newer node, and says no more than that
+/// the connection has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CloseCode {
+    /// The node ends.
     ShuttingDown,
-    /// An operator took the cable out. The peer does not redial.
+    /// An operator pulled the cable out.
     Disconnected,
-    /// Another connection between the same two nodes carries the cable.
+    /// A newer connection takes this one's place between the same two nodes.
     Replaced,
-    /// The versions in the peer's [`Hello`] do not meet those of the sender.
-    NoCommonVersion,
-    /// The peer broke the protocol.
-    ProtocolError,
-    /// The sender does not want this cable, or has as many as it may; the detail says which.
-    Refused,
-    /// A reason that has no name here. Sent as it is; a number that has a name arrives as that.
-    Other(u8),
+    /// The connection that was there before stays; this one is not needed.
+    Duplicate,
+    /// Both ends have the same key: the node dialled itself.
+    OwnKey,
+    /// The peer's key is not trusted any more.
+    Untrusted,
+    /// What came on the control stream breaks the protocol.
+    Protocol,
+    /// The ranges of [`Hello::versions`] do not meet.
+    Version,
 }
 
-impl Reason {
-    const fn to_wire(self) -> u8 {
+impl CloseCode {
+    /// All codes, by number.
+    pub const ALL: [Self; 8] = [
+        Self::ShuttingDown,
+        Self::Disconnected,
+        Self::Replaced,
+        Self::Duplicate,
+        Self::OwnKey,
+        Self::Untrusted,
+        Self::Protocol,
+        Self::Version,
+    ];
+
+    /// The number on the wire.
+    pub const fn to_wire(self) -> u32 {
         match self {
             Self::ShuttingDown => 1,
             Self::Disconnected => 2,
             Self::Replaced => 3,
-            Self::NoCommonVersion => 4,
-            Self::ProtocolError => 5,
-            Self::Refused => 6,
-            Self::Other(number) => number,
+            Self::Duplicate => 4,
+            Self::OwnKey => 5,
+            Self::Untrusted => 6,
+            Self::Protocol => 7,
+            Self::Version => 8,
         }
     }
 
-    const fn from_wire(number: u8) -> Self {
-        match number {
-            1 => Self::ShuttingDown,
-            2 => Self::Disconnected,
-            3 => Self::Replaced,
-            4 => Self::NoCommonVersion,
-            5 => Self::ProtocolError,
-            6 => Self::Refused,
-            other => Self::Other(other),
-        }
+    /// The code of that number; none for a number that this node does not know.
+    pub fn from_wire(number: u64) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| u64::from(code.to_wire()) == number)
     }
-}
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What the node that dialled does next, whichever end closed.
+    pub const fn redial(self) -> Redial {
         match self {
-            Self::ShuttingDown => f.write_str("the node shuts down"),
-            Self::Disconnected => f.write_str("the cable was disconnected by its operator"),
-            Self::Replaced => f.write_str("another connection carries the cable"),
-            Self::NoCommonVersion => f.write_str("the nodes have no protocol version in common"),
-            Self::ProtocolError => f.write_str("the protocol was broken"),
-            Self::Refused => f.write_str("the cable is refused"),
-            Self::Other(number) => write!(f, "reason {number}"),
+            Self::Disconnected => Redial::Never,
+            Self::Replaced | Self::Duplicate => Redial::WhenOtherEnds,
+            Self::ShuttingDown
+            | Self::OwnKey
+            | Self::Untrusted
+            | Self::Protocol
+            | Self::Version => Redial::Always,
         }
     }
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u8(self.to_wire())
-    }
-}
-
-impl<'de> Deserialize<'de> for Reason {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        u8::deserialize(deserializer).map(Self::from_wire)
-    }
+/// Whether a closed connection is dialled again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Redial {
+    /// Until it succeeds, ever more slowly.
+    Always,
+    /// Not as long as the other connection between the two nodes lives.
+    WhenOtherEnds,
+    /// The cable is forgotten.
+    Never,
 }

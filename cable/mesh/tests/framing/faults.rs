@@ -10,9 +10,7 @@ use super::{Datagram, Receiver, datagram, pack, record, stream};
 fn refusal(octets: &[u8]) -> FramingError {
     let mut reassembler = Reassembler::new();
     let mut received = Received::new();
-    let error = reassembler
-        .handle_datagram(octets, &mut received)
-        .unwrap_err();
+    let error = reassembler.handle_datagram(octets, &mut received).unwrap_err();
     assert_eq!(reassembler.counters().malformed_datagrams, 1);
     assert!(received.is_empty());
     error
@@ -25,10 +23,7 @@ fn a_lost_datagram_costs_only_the_records_in_it() {
     // 12 records of 512 octets in payloads of 1194: the second datagram holds octets 1194 to 2388,
     // parts of records 2 and 4 and all of 3.
     let mut receiver = Receiver::default();
-    let rest = datagrams
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| *index != 1);
+    let rest = datagrams.iter().enumerate().filter(|(index, _)| *index != 1);
     let received = receiver.take_all(rest.map(|(_, datagram)| datagram));
     let expected: Vec<_> = records
         .iter()
@@ -100,11 +95,7 @@ fn a_sender_that_begins_anew_far_away_is_followed() {
     assert_eq!(receiver.take_all(&datagrams), records);
     let counters = *receiver.reassembler.counters();
     assert_eq!(counters.restarts, 1);
-    assert_eq!(
-        counters.lost_datagrams(),
-        0,
-        "what was not awaited is not lost"
-    );
+    assert_eq!(counters.lost_datagrams(), 0, "what was not awaited is not lost");
     assert_eq!(counters.broken_records, 1);
 }
 
@@ -139,11 +130,7 @@ fn an_end_without_a_beginning_is_dropped_at_once_when_the_neighbour_has_none() {
     let octets = stream(&[record(1, 60)]);
     let mut receiver = Receiver::default();
     receiver.take(&datagram(0, 0, &octets));
-    assert!(
-        receiver
-            .take(&datagram(1, 0xffff, &octets[20..]))
-            .is_empty()
-    );
+    assert!(receiver.take(&datagram(1, 0xffff, &octets[20..])).is_empty());
     let mut both = octets[20..].to_vec();
     both.extend(&octets);
     let first = u16::try_from(octets.len() - 20).unwrap();
@@ -161,10 +148,7 @@ fn kept_pieces_are_bounded_in_octets() {
     let mut receiver = Receiver::default();
     // Every other datagram is missing: no piece ever finds its neighbour.
     for sequence in (0..400).step_by(2) {
-        assert_eq!(
-            receiver.take(&datagram(sequence, first, &long)),
-            [record(1, 60)]
-        );
+        assert_eq!(receiver.take(&datagram(sequence, first, &long)), [record(1, 60)]);
         assert!(receiver.reassembler.kept_octets() <= MAX_KEPT_OCTETS);
     }
     assert!(receiver.reassembler.kept_octets() > MAX_KEPT_OCTETS / 2);
@@ -176,18 +160,9 @@ fn malformed_datagrams_are_refused_by_name() {
     assert_eq!(refusal(&[]), FramingError::Short(0));
     assert_eq!(refusal(&[2]), FramingError::UnknownType(2));
     assert_eq!(refusal(&[1, 0, 0, 0, 0, 0]), FramingError::Short(6));
-    assert_eq!(
-        refusal(&[1, 0, 0, 0, 0, 1, 9]),
-        FramingError::BadOffset {
-            offset: 1,
-            payload: 1
-        }
-    );
+    assert_eq!(refusal(&[1, 0, 0, 0, 0, 1, 9]), FramingError::BadOffset { offset: 1, payload: 1 });
     let long = MAX_DATAGRAM_SIZE + 1;
-    assert_eq!(
-        refusal(&vec![1; long]),
-        FramingError::LongDatagram { len: long }
-    );
+    assert_eq!(refusal(&vec![1; long]), FramingError::LongDatagram { len: long });
 }
 
 #[test]
@@ -202,42 +177,27 @@ fn malformed_records_are_refused_by_name() {
     assert_eq!(refusal(&|o| o[4..8].fill(0)), FramingError::NoIngress);
     // Shorter than its fields and an Ethernet header; not the shortest form.
     assert_eq!(refusal(&|o| o[..1].fill(23)), FramingError::BadLength(23));
-    assert_eq!(
-        refusal(&|o| o[..2].copy_from_slice(&[0x40, 24])),
-        FramingError::BadLength(24)
-    );
+    assert_eq!(refusal(&|o| o[..2].copy_from_slice(&[0x40, 24])), FramingError::BadLength(24));
     // With a virtio-net header it would be as short.
     let mut short = vec![33, 0b01, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     short.resize(34, 0);
-    assert_eq!(
-        super::faults::refusal(&datagram(0, 0, &short)),
-        FramingError::BadLength(33)
-    );
+    assert_eq!(super::faults::refusal(&datagram(0, 0, &short)), FramingError::BadLength(33));
     assert_eq!(
         refusal(&|o| o[..4].copy_from_slice(&[0x80, 1, 0x00, 0x26])),
-        FramingError::TooLong {
-            len: 65_574,
-            limit: 65_573
-        }
+        FramingError::TooLong { len: 65_574, limit: 65_573 }
     );
     assert_eq!(
         refusal(&|o| {
             o.splice(..2, [0xc0, 0, 0, 1, 0, 0, 0, 0]);
         }),
-        FramingError::TooLong {
-            len: 1 << 32,
-            limit: 65_573
-        }
+        FramingError::TooLong { len: 1 << 32, limit: 65_573 }
     );
     // A long frame without the header that makes it a super-frame.
     let mut jumbo = vec![0x64, 0x1d, 0b00, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     jumbo.resize(2 + 9245, 0);
     assert_eq!(
         super::faults::refusal(&datagram(0, 0, &jumbo)),
-        FramingError::TooLong {
-            len: 9245,
-            limit: 9244
-        }
+        FramingError::TooLong { len: 9245, limit: 9244 }
     );
 }
 
@@ -251,25 +211,16 @@ fn a_malformed_record_spoils_the_rest_of_its_datagram_only() {
     // The datagram before ends within record 1, the one after goes on with record 3.
     let datagrams: [Datagram; 3] = [
         datagram(0, 0, &octets[..10]),
-        datagram(
-            1,
-            u16::try_from(len - 10).unwrap(),
-            &spoiled[10..3 * len - 5],
-        ),
+        datagram(1, u16::try_from(len - 10).unwrap(), &spoiled[10..3 * len - 5]),
         datagram(2, 5, &[&octets[3 * len - 5..], &octets[..len]].concat()),
     ];
     let mut receiver = Receiver::default();
     receiver.take(&datagrams[0]);
-    let error = receiver
-        .reassembler
-        .handle_datagram(datagrams[1].clone(), &mut receiver.received);
+    let error = receiver.reassembler.handle_datagram(datagrams[1].clone(), &mut receiver.received);
     assert_eq!(error, Err(FramingError::BadFlags(0xff)));
     assert_eq!(receiver.drain(), records[..1]);
     assert_eq!(receiver.take(&datagrams[2]), records[..1]);
     let counters = *receiver.reassembler.counters();
-    assert_eq!(
-        (counters.malformed_datagrams, counters.broken_records),
-        (1, 1)
-    );
+    assert_eq!((counters.malformed_datagrams, counters.broken_records), (1, 1));
     assert_eq!(receiver.reassembler.kept_octets(), 0);
 }

@@ -33,14 +33,7 @@ fn three_pieces_cut_anywhere_join_in_any_order() {
     // One record with a length of two octets between two with one: all header fields get cut.
     let records = [record(1, 14), record(2, 60), record(3, 14)];
     let len = stream(&records).len();
-    let orders = [
-        [0, 1, 2],
-        [0, 2, 1],
-        [1, 0, 2],
-        [1, 2, 0],
-        [2, 0, 1],
-        [2, 1, 0],
-    ];
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
     for first in 1..len - 1 {
         for second in first + 1..len {
             let datagrams = cut(&records, &[first, second]);
@@ -51,10 +44,7 @@ fn three_pieces_cut_anywhere_join_in_any_order() {
                     assert_eq!(received, records, "cut at {first} and {second}");
                 }
                 received.sort_by_key(super::number);
-                assert_eq!(
-                    received, records,
-                    "cut at {first} and {second}, order {order:?}"
-                );
+                assert_eq!(received, records, "cut at {first} and {second}, order {order:?}");
                 assert_eq!(receiver.reassembler.kept_octets(), 0);
                 assert_eq!(receiver.reassembler.counters().broken_records, 0);
             }
@@ -78,11 +68,7 @@ fn a_record_that_is_complete_does_not_wait_for_the_next_datagram() {
     let records = [record(1, MAX_FRAME)];
     let datagrams = pack(&records, 1200);
     let (last, others) = datagrams.split_last().unwrap();
-    assert_eq!(
-        last[4..6],
-        [0xff, 0xff],
-        "no record starts in the last datagram"
-    );
+    assert_eq!(last[4..6], [0xff, 0xff], "no record starts in the last datagram");
     let mut receiver = Receiver::default();
     assert!(receiver.take_all(others).is_empty());
     assert_eq!(receiver.take(last), records);
@@ -127,10 +113,7 @@ fn whole_records_of_a_batch_share_the_datagram_and_are_not_copied() {
     let records: Vec<_> = (0..10).map(|number| record(number, 60)).collect();
     let datagrams = pack(&records, 1200);
     let mut receiver = Receiver::default();
-    receiver
-        .reassembler
-        .handle_datagram(datagrams[0].clone(), &mut receiver.received)
-        .unwrap();
+    receiver.reassembler.handle_datagram(datagrams[0].clone(), &mut receiver.received).unwrap();
     let within = datagrams[0].as_ptr_range();
     assert_eq!(receiver.received.len(), 10);
     for (_, frame) in receiver.received.iter() {
@@ -138,9 +121,5 @@ fn whole_records_of_a_batch_share_the_datagram_and_are_not_copied() {
     }
     receiver.received.clear();
     assert!(receiver.received.is_empty());
-    assert_eq!(
-        std::sync::Arc::strong_count(&datagrams[0]),
-        1,
-        "the datagram is let go"
-    );
+    assert_eq!(std::sync::Arc::strong_count(&datagrams[0]), 1, "the datagram is let go");
 }

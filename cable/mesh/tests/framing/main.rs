@@ -1,10 +1,7 @@
 //! Packing and reassembly together: what goes in comes out, whatever happens to the datagrams.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "patterns of octets are cut on purpose"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "patterns of octets are cut on purpose")]
 
 mod faults;
 mod joining;
@@ -29,9 +26,7 @@ fn record(number: u32, len: usize) -> Record {
         reach: Reach::Flood { sequence: number },
         vnet: (len > ether::limits::MAX_FRAME).then_some([number as u8; 10]),
     };
-    let frame = (0..len)
-        .map(|at| (at as u32 ^ number.wrapping_mul(31)) as u8)
-        .collect();
+    let frame = (0..len).map(|at| (at as u32 ^ number.wrapping_mul(31)) as u8).collect();
     (header, frame)
 }
 
@@ -61,10 +56,7 @@ fn pack(records: &[Record], size: usize) -> Vec<Datagram> {
     }
     packer.flush();
     packer.take().map_or_else(Vec::new, |packed| {
-        packed
-            .ranges()
-            .map(|range| packed.octets()[range].into())
-            .collect()
+        packed.ranges().map(|range| packed.octets()[range].into()).collect()
     })
 }
 
@@ -72,9 +64,7 @@ fn pack(records: &[Record], size: usize) -> Vec<Datagram> {
 fn datagram(sequence: u32, first: u16, payload: &[u8]) -> Datagram {
     let [_, s0, s1, s2] = sequence.to_be_bytes();
     let [f0, f1] = first.to_be_bytes();
-    [&[TYPE_FRAMES, s0, s1, s2, f0, f1], payload]
-        .concat()
-        .into()
+    [&[TYPE_FRAMES, s0, s1, s2, f0, f1], payload].concat().into()
 }
 
 fn payload(datagram: &Datagram) -> &[u8] {
@@ -83,10 +73,7 @@ fn payload(datagram: &Datagram) -> &[u8] {
 
 /// The record stream of some records, without datagrams.
 fn stream(records: &[Record]) -> Vec<u8> {
-    pack(records, 60_000)
-        .iter()
-        .flat_map(|datagram| payload(datagram).to_vec())
-        .collect()
+    pack(records, 60_000).iter().flat_map(|datagram| payload(datagram).to_vec()).collect()
 }
 
 /// A reassembler with a batch that is read and cleared after each datagram.
@@ -101,24 +88,16 @@ impl Receiver {
     #[track_caller]
     fn take(&mut self, datagram: &Datagram) -> Vec<Record> {
         self.received.clear();
-        self.reassembler
-            .handle_datagram(datagram.clone(), &mut self.received)
-            .unwrap();
+        self.reassembler.handle_datagram(datagram.clone(), &mut self.received).unwrap();
         self.drain()
     }
 
     fn drain(&self) -> Vec<Record> {
-        self.received
-            .iter()
-            .map(|(header, frame)| (*header, frame.to_vec()))
-            .collect()
+        self.received.iter().map(|(header, frame)| (*header, frame.to_vec())).collect()
     }
 
     #[track_caller]
     fn take_all<'a>(&mut self, datagrams: impl IntoIterator<Item = &'a Datagram>) -> Vec<Record> {
-        datagrams
-            .into_iter()
-            .flat_map(|datagram| self.take(datagram))
-            .collect()
+        datagrams.into_iter().flat_map(|datagram| self.take(datagram)).collect()
     }
 }

@@ -25,11 +25,7 @@ fn datagrams_are_equally_long_but_for_the_last_and_one_in_32() {
     assert!(full.len() > 100);
     for (sequence, len) in (0..).zip(full) {
         let makes_room = sequence % STREAM_ROOM_INTERVAL == STREAM_ROOM_INTERVAL - 1;
-        assert_eq!(
-            *len,
-            if makes_room { 600 } else { 1200 },
-            "datagram {sequence}"
-        );
+        assert_eq!(*len, if makes_room { 600 } else { 1200 }, "datagram {sequence}");
     }
 }
 
@@ -46,10 +42,7 @@ fn room_for_streams_comes_in_turn_even_when_every_batch_is_short() {
     }
     assert_eq!(lens[31], 500);
     assert_eq!(lens[63], 500);
-    assert_eq!(
-        lens.iter().filter(|len| **len == 500).count(),
-        lens.len() / 32
-    );
+    assert_eq!(lens.iter().filter(|len| **len == 500).count(), lens.len() / 32);
 }
 
 #[test]
@@ -80,12 +73,8 @@ fn a_batch_can_be_taken_while_a_datagram_is_open() {
             assert!(packer.pending_octets() < 1162);
             let (octets, ranges) = packed.into_parts();
             received.extend(
-                receiver.take_all(
-                    ranges
-                        .map(|range| octets[range].into())
-                        .collect::<Vec<_>>()
-                        .iter(),
-                ),
+                receiver
+                    .take_all(ranges.map(|range| octets[range].into()).collect::<Vec<_>>().iter()),
             );
         }
     }
@@ -106,12 +95,7 @@ fn a_new_size_holds_from_the_next_datagram_on() {
     packer.set_datagram_size(900);
     packer.push(&header, &frame).unwrap();
     packer.flush();
-    let lens: Vec<_> = packer
-        .take()
-        .unwrap()
-        .ranges()
-        .map(|range| range.len())
-        .collect();
+    let lens: Vec<_> = packer.take().unwrap().ranges().map(|range| range.len()).collect();
     assert_eq!(lens[..3], [600, 600, 900]);
 }
 
@@ -135,19 +119,13 @@ fn a_frame_that_nobody_could_relay_is_refused() {
     assert_eq!(packer.push(&header, &[0; 13]), Err(PackError::Runt(13)));
     assert_eq!(
         packer.push(&header, &[0; MAX_FRAME + 1]),
-        Err(PackError::TooLong {
-            len: MAX_FRAME + 1,
-            limit: MAX_FRAME
-        })
+        Err(PackError::TooLong { len: MAX_FRAME + 1, limit: MAX_FRAME })
     );
     let (header, frame) = record(2, MAX_SUPER_FRAME);
     packer.push(&header, &frame).unwrap();
     assert_eq!(
         packer.push(&header, &[0; MAX_SUPER_FRAME + 1]),
-        Err(PackError::TooLong {
-            len: MAX_SUPER_FRAME + 1,
-            limit: MAX_SUPER_FRAME
-        })
+        Err(PackError::TooLong { len: MAX_SUPER_FRAME + 1, limit: MAX_SUPER_FRAME })
     );
 }
 

@@ -39,11 +39,7 @@ fn pack(pushes: &[Push], sizes: &[usize], start: u32) -> (Vec<Record>, Vec<Datag
             packer.flush();
         }
         if let Some(packed) = packer.take() {
-            datagrams.extend(
-                packed
-                    .ranges()
-                    .map(|range| Datagram::from(&packed.octets()[range])),
-            );
+            datagrams.extend(packed.ranges().map(|range| Datagram::from(&packed.octets()[range])));
         }
     }
     for (index, datagram) in (0..).zip(&mut datagrams) {

@@ -1,0 +1,157 @@
+//! Two cables between the same two nodes: one serves, the other stands by.
+
+use control::status::CableState;
+
+use crate::lab::{self, Heard, Home, Node, introduce, link, stays, until};
+use crate::relay::Relay;
+
+/// The node with the lower key, whose cable stays, and the other.
+fn nodes() -> (Node, Node) {
+    let [low, high] = Home::pair().map(|home| home.start());
+    introduce(&low, &high);
+    (low, high)
+}
+
+/// How often a node's data plane was told of a change.
+fn changes(nodes: &[&Node]) -> Vec<usize> {
+    nodes.iter().map(|node| node.heard().len()).collect()
+}
+
+#[test]
+fn of_two_nodes_that_dial_each_other_the_one_with_the_lower_key_keeps_its_cable() {
+    lab::run(async {
+        for order in 0..3 {
+            let (low, high) = nodes();
+            let (ours, theirs) = match order {
+                0 => {
+                    let ours = link(&low, &high, high.address()).await;
+                    (ours, high.connect(low.address()).await)
+                }
+                1 => {
+                    let theirs = link(&high, &low, low.address()).await;
+                    (low.connect(high.address()).await, theirs)
+                }
+                _ => tokio::join!(low.connect(high.address()), high.connect(low.address())),
+            };
+            until("it is settled", || {
+                low.is_up(ours)
+                    && low.states() == [CableState::Up]
+                    && high.status(theirs).unwrap().state == CableState::Standby
+                    && high.states().len() == 2
+                    && (low.link_count(), high.link_count()) == (1, 1)
+            })
+            .await;
+            assert_eq!(high.reason(theirs), "another cable links the same two nodes");
+            stays("it is settled for good", || changes(&[&low, &high])).await;
+            if order == 0 {
+                assert_eq!(changes(&[&low, &high]), [1, 1], "the first was left alone");
+            }
+            assert!(changes(&[&low, &high]) <= vec![3, 3]);
+
+            // The one that stood by takes over when the first is pulled out.
+            low.cables.disconnect(&ours.to_string()).unwrap();
+            until("the other serves", || {
+                high.is_up(theirs) && (low.link_count(), high.link_count()) == (1, 1)
+            })
+            .await;
+        }
+    });
+}
+
+#[test]
+fn every_cable_with_a_peer_is_pulled_out_by_the_peers_key() {
+    lab::run(async {
+        for low_pulls in [true, false] {
+            let (low, high) = nodes();
+            link(&low, &high, high.address()).await;
+            let theirs = high.connect(low.address()).await;
+            let state = || high.status(theirs).unwrap().state;
+            until("the second stands by", || state() == CableState::Standby).await;
+            let (by, from) = if low_pulls { (&low, &high) } else { (&high, &low) };
+            let serving = by.cables.disconnect(&from.key.to_string()).unwrap();
+            assert_eq!(by.heard(), [Heard::Up(serving)]);
+            if low_pulls {
+                // What the other node keeps is not this one's to pull out.
+                until("the other's takes over", || high.is_up(theirs)).await;
+            } else {
+                until("both ends are down", || low.link_count() + high.link_count() == 0).await;
+                stays("nothing comes back", || changes(&[&low, &high])).await;
+                assert_eq!((low.states(), high.states()), (vec![], vec![]));
+            }
+        }
+    });
+}
+
+#[test]
+fn two_cables_to_the_same_node_are_one_and_a_standby() {
+    lab::run(async {
+        let (low, high) = nodes();
+        for (a, b) in [(&low, &high), (&high, &low)] {
+            let relay = Relay::towards(b.address()).await;
+            let first = link(a, b, b.address()).await;
+            let before = changes(&[a, b]);
+            let second = a.connect(relay.address).await;
+            until("the second stands by", || {
+                a.status(second).unwrap().state == CableState::Standby
+            })
+            .await;
+            stays("the first goes on", || changes(&[a, b])).await;
+            assert_eq!(changes(&[a, b]), before);
+
+            a.cables.disconnect(&first.to_string()).unwrap();
+            until("the second serves", || a.is_up(second) && b.link_count() == 1).await;
+            a.cables.disconnect(&second.to_string()).unwrap();
+            until("none is left", || a.link_count() + b.link_count() == 0).await;
+        }
+    });
+}
+
+#[test]
+fn cables_to_the_same_node_that_start_at_once_do_not_cut_each_other() {
+    lab::run(async {
+        let (low, high) = nodes();
+        let mut relays = Vec::new();
+        for _ in 0..4 {
+            relays.push(Relay::towards(high.address()).await);
+        }
+        for relay in &relays {
+            low.connect(relay.address).await;
+        }
+        until("one serves, the others stand by", || {
+            let states = low.states();
+            let count = |state| states.iter().filter(|s| **s == state).count();
+            count(CableState::Up) == 1 && count(CableState::Standby) == 3
+        })
+        .await;
+        until("the other end is up", || high.link_count() == 1).await;
+        stays("it is settled for good", || changes(&[&low, &high])).await;
+        assert_eq!(changes(&[&low, &high]), [1, 1]);
+
+        // When its path breaks, another takes over.
+        let serving = low.states().iter().position(|s| *s == CableState::Up).unwrap();
+        relays[serving].path.limit.set(0);
+        until("another serves", || {
+            low.heard().len() == 3 && low.link_count() == 1 && high.link_count() == 1
+        })
+        .await;
+        assert!(matches!(low.heard()[..], [Heard::Up(a), Heard::Down(b), Heard::Up(c)]
+            if a == b && b != c));
+    });
+}
+
+#[test]
+fn a_node_that_dials_itself_is_told_so() {
+    lab::run(async {
+        let home = Home::new();
+        let node = home.start();
+        let cable = node.connect(node.address()).await;
+        until("there is a reason", || !node.reason(cable).is_empty()).await;
+        assert_eq!(
+            node.reason(cable),
+            "this address leads to this node itself, or to one with a copy of its key"
+        );
+        assert!(node.status(cable).unwrap().fix.is_some());
+        assert_eq!(node.trust.refusals(), []);
+        assert_eq!(node.heard(), []);
+    });
+}
