@@ -66,7 +66,7 @@ pub(crate) enum Command {
     ///
     /// For dpipe, ssh and cmd://, as vde_plug is. Needs no node of ours: any VDE switch will do.
     Plug {
-        /// The switch's directory; SOCK[N] asks for port N [default: as libvdeplug looks for one]
+        /// The switch's directory; `SOCK[N]` asks for port N; default as libvdeplug looks for one
         sock: Option<String>,
         /// What to call this plug in the switch's list of ports
         #[arg(long, value_name = "TEXT", default_value = "vdecable plug")]
