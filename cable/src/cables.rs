@@ -76,8 +76,8 @@ pub enum CableEvent {
 pub struct CablesConfig {
     /// Where to await cables; none to only dial.
     pub listen: Option<SocketAddr>,
-    /// Where the list of cables is kept (`cables.json`).
-    pub state: PathBuf,
+    /// Where the list of cables is kept (`cables.json`); none to keep it in memory.
+    pub state: Option<PathBuf>,
     /// What this node says of itself.
     pub introduction: Introduction,
     /// Seed of the back-off's jitter.
@@ -124,7 +124,7 @@ struct Shared {
     trust: Trust,
     own: PublicKey,
     introduction: Introduction,
-    list: PathBuf,
+    list: Option<PathBuf>,
     seed: u64,
     next_id: Cell<u32>,
     /// A target is dialled by one entry, a peer remembered by one.
@@ -152,8 +152,9 @@ impl Cables {
         identity: &Identity,
         trust: Trust,
     ) -> Result<(Self, mpsc::Receiver<CableEvent>), StartError> {
-        let list = config.state.join("cables.json");
-        let kept: Vec<Kept> = store::load(&list)?.unwrap_or_default();
+        let list = config.state.map(|state| state.join("cables.json"));
+        let kept: Option<Vec<Kept>> = list.as_deref().map_or(Ok(None), store::load)?;
+        let kept = kept.unwrap_or_default();
         let endpoint = Endpoint::new(identity, trust.clone(), config.listen)?;
         let (events, receiver) = mpsc::channel(EVENTS);
         let shared = Rc::new(Shared {
@@ -217,7 +218,7 @@ impl Cables {
         }
         let mut kept = shared.kept();
         kept.push(Kept { address: target.to_string() });
-        store::save(&shared.list, &kept)?;
+        shared.save(&kept)?;
         Ok((shared.keep(target), true))
     }
 
@@ -293,6 +294,10 @@ impl Shared {
         entries.values().filter(|e| matches(e)).cloned().collect()
     }
 
+    fn save(&self, kept: &[Kept]) -> Result<(), StoreError> {
+        self.list.as_deref().map_or(Ok(()), |list| store::save(list, &kept))
+    }
+
     fn kept(&self) -> Vec<Kept> {
         let entries = self.entries.borrow();
         let targets = entries.values().filter_map(|entry| entry.target());
@@ -313,7 +318,7 @@ impl Shared {
         if let Some(target) = entry.target() {
             let mut kept = self.kept();
             kept.retain(|kept| kept.address != target.to_string());
-            store::save(&self.list, &kept)?;
+            self.save(&kept)?;
         }
         self.entries.borrow_mut().remove(&entry.id);
         Ok(())

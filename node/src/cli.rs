@@ -16,7 +16,7 @@ pub(crate) struct Cli {
 
     /// Directory of the VDE socket, with which VMs plug in
     ///
-    /// [default: /run/vde.ctl as root, else $XDG_RUNTIME_DIR/vde.ctl]
+    /// Default: /run/vde.ctl as root, else $XDG_RUNTIME_DIR/vde.ctl
     #[arg(long, short, value_name = "DIR")]
     pub(crate) sock: Option<PathBuf>,
 
@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 
     /// UDP address on which cables are awaited
     ///
-    /// [default: [::]:7667, which takes IPv4 too]
+    /// Default: `[::]:7667`, which takes IPv4 too
     #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_listen")]
     pub(crate) listen: Option<SocketAddr>,
 
@@ -62,13 +62,13 @@ pub(crate) struct Cli {
 
     /// Where this node keeps its key, its cables and whom it trusts
     ///
-    /// [default: /var/lib/vdenode/NAME as root, else ~/.local/state/vdenode/NAME]
+    /// Default: /var/lib/vdenode/NAME as root, else ~/.local/state/vdenode/NAME
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
 
     /// Control socket, for vdecable
     ///
-    /// [default: /run/vdenode/NAME.ctl as root, else $XDG_RUNTIME_DIR/vdenode/NAME.ctl]
+    /// Default: /run/vdenode/NAME.ctl as root, else $XDG_RUNTIME_DIR/vdenode/NAME.ctl
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 

@@ -2,24 +2,52 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use control::path::{Surroundings, is_node_name};
+use fabric::PortId;
 
 use crate::cli::Cli;
+use crate::plane::Vlans;
+use crate::vde_switch::execute::SwitchFacts;
 
-/// Everything a node must know to start.
+/// Everything `vdenode` must know to start.
 #[derive(Debug)]
 pub(crate) struct NodeConfig {
+    pub(crate) shard: ShardConfig,
+    pub(crate) state: PathBuf,
+    pub(crate) control: PathBuf,
+}
+
+/// Everything the data plane must know to start.
+#[derive(Debug)]
+pub(crate) struct ShardConfig {
     pub(crate) name: String,
     pub(crate) vde: vdeplug::ServerConfig,
     pub(crate) listen: Listen,
     pub(crate) taps: Vec<String>,
+    pub(crate) tap_failure: TapFailure,
     pub(crate) offload: Offload,
     pub(crate) streams: Vec<StreamAddress>,
     pub(crate) hub: bool,
-    pub(crate) state: PathBuf,
-    pub(crate) control: PathBuf,
+    pub(crate) ageing_time: Duration,
+    /// Where key, cables and trust are kept; none to keep nothing.
+    pub(crate) state: Option<PathBuf>,
+    /// Port numbers are below this.
+    pub(crate) ports: u32,
+    pub(crate) vlans: Vlans,
+    /// What only `vde_switch` has.
+    pub(crate) switch: Option<SwitchFacts>,
+}
+
+/// What to do when a tap cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TapFailure {
+    /// Do not start.
+    Fatal,
+    /// Tell, and start without it, as VDE does.
+    Told,
 }
 
 /// Whether taps carry virtio-net headers.
@@ -92,7 +120,17 @@ impl NodeConfig {
         vde.mode = cli.mode;
         vde.directory_mode = cli.dirmode;
         vde.group = cli.group;
-        Ok(Self {
+        let state = cli
+            .state
+            .or_else(|| surroundings.state(&cli.name))
+            .context("there is no default for it: HOME is not set")
+            .context("--state is needed")?;
+        let control = cli
+            .control
+            .or_else(|| surroundings.control(&cli.name))
+            .context(no_runtime)
+            .context("--control is needed")?;
+        let shard = ShardConfig {
             vde,
             listen: match (cli.listen, cli.no_listen) {
                 (_, true) => Listen::No,
@@ -103,17 +141,14 @@ impl NodeConfig {
             offload: if cli.no_offload { Offload::Never } else { Offload::WherePossible },
             streams: cli.stream.iter().map(|text| StreamAddress::parse(text)).collect(),
             hub: cli.hub,
-            state: cli
-                .state
-                .or_else(|| surroundings.state(&cli.name))
-                .context("there is no default for it: HOME is not set")
-                .context("--state is needed")?,
-            control: cli
-                .control
-                .or_else(|| surroundings.control(&cli.name))
-                .context(no_runtime)
-                .context("--control is needed")?,
+            tap_failure: TapFailure::Fatal,
+            ageing_time: fabric::Config::default().ageing_time,
+            state: Some(state.clone()),
+            ports: PortId::MAX.0 + 1,
+            vlans: Vlans::Transparent,
+            switch: None,
             name: cli.name,
-        })
+        };
+        Ok(Self { shard, state, control })
     }
 }

@@ -81,6 +81,6 @@ impl Drop for ControlSocket {
 async fn ask(requests: mpsc::Sender<Asked>, request: Request) -> Result<Answer, Failure> {
     let ending = || Failure::new("the request was not carried out", "the node is ending", "");
     let (reply, answer) = oneshot::channel();
-    requests.send(Asked { request, reply }).await.map_err(|_| ending())?;
+    requests.send(Asked::Control { request, reply }).await.map_err(|_| ending())?;
     answer.await.map_err(|_| ending())?
 }

@@ -9,21 +9,23 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cable::hello::Introduction;
 use cable::{CableEvent, Cables, CablesConfig, Identity, Link, Trust};
+use console::{Event, Reply, SwitchCommand};
 use control::{Answer, Failure, Request};
 use fabric::PortId;
 use mesh::Nick;
 use rand::RngExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 use vdeplug::mmsg::RecvBatch;
 use vdeplug::{Handshake, Kind, Plug, Refusal, Server};
 
-use crate::config::{Listen, NodeConfig, Offload};
-use crate::plane::{Newcomer, Plane};
+use crate::config::{Listen, Offload, ShardConfig, TapFailure};
+use crate::plane::{Newcomer, Plane, Settings};
 use crate::port::stream::{KnownStreams, StreamListener};
 use crate::port::{self, Peer, PortIo};
 use crate::refused::RefusedPlugs;
 use crate::requests;
+use crate::vde_switch::execute::{self, SwitchFacts};
 
 /// Requests that may wait for the data plane. Full: the control plane waits.
 const REQUESTS: usize = 64;
@@ -32,11 +34,27 @@ const REQUESTS: usize = 64;
 /// and what finds no room is dropped: nobody else's frames wait longer than this for it.
 const ROOM_WAIT: Duration = Duration::from_millis(2);
 
-/// A request on its way to the data plane.
+/// Events that may wait for a console. Full: the oldest are skipped there.
+const EVENTS: usize = 256;
+
+/// How soon the end of the data plane is noticed, should it end by itself.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
+/// Something asked of the data plane, and where the answer goes.
 #[derive(Debug)]
-pub(crate) struct Asked {
-    pub(crate) request: Request,
-    pub(crate) reply: oneshot::Sender<Result<Answer, Failure>>,
+pub(crate) enum Asked {
+    /// By `vdecable`.
+    Control { request: Request, reply: oneshot::Sender<Result<Answer, Failure>> },
+    /// By VDE's console.
+    Switch { command: SwitchCommand, reply: oneshot::Sender<Reply> },
+}
+
+/// A port needs two descriptors; the usual soft limit of 1024 is for programs that use `select`.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Not a reason to stop: it only bounds how many can plug in.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// Everything that lives on the data-plane thread.
@@ -53,6 +71,8 @@ pub(crate) struct Shard {
     pub(crate) tap_batch: RefCell<port::tap::TapBatch>,
     pub(crate) known_streams: RefCell<KnownStreams>,
     pub(crate) refused_plugs: RefCell<RefusedPlugs>,
+    /// What only `vde_switch` has.
+    pub(crate) switch: Option<RefCell<SwitchFacts>>,
 }
 
 /// The present moment, for the cores.
@@ -65,6 +85,7 @@ pub(crate) fn now() -> Instant {
 #[derive(Debug)]
 pub(crate) struct DataPlane {
     pub(crate) requests: mpsc::Sender<Asked>,
+    pub(crate) events: broadcast::Sender<Event>,
     thread: std::thread::JoinHandle<anyhow::Result<()>>,
     stop: oneshot::Sender<()>,
 }
@@ -79,16 +100,18 @@ pub(crate) struct Ready {
 
 impl DataPlane {
     /// Starts the thread and waits until every socket is there.
-    pub(crate) fn start(config: NodeConfig) -> anyhow::Result<(Self, Ready)> {
+    pub(crate) fn start(config: ShardConfig) -> anyhow::Result<(Self, Ready)> {
         let (requests, receiver) = mpsc::channel(REQUESTS);
+        let (events, _) = broadcast::channel(EVENTS);
         let (stop, stopped) = oneshot::channel();
+        let told = events.clone();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("shard-0".into())
-            .spawn(move || run(config, receiver, stopped, &ready))
+            .spawn(move || run(config, receiver, told, stopped, &ready))
             .context("cannot start the data-plane thread")?;
         match is_ready.recv() {
-            Ok(ready) => Ok((Self { requests, thread, stop }, ready)),
+            Ok(ready) => Ok((Self { requests, events, thread, stop }, ready)),
             // It ended before it was ready, and says why.
             Err(_) => match thread.join() {
                 Ok(result) => Err(result.err().unwrap_or_else(|| {
@@ -99,9 +122,11 @@ impl DataPlane {
         }
     }
 
-    /// Whether the thread has ended by itself.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.requests.is_closed()
+    /// Completes when the thread has ended by itself.
+    pub(crate) async fn until_ended(&self) {
+        while !self.requests.is_closed() {
+            tokio::time::sleep(LOOK_AFTER).await;
+        }
     }
 
     /// Tells peers and clients, removes every socket, and waits for the end.
@@ -115,8 +140,9 @@ impl DataPlane {
 }
 
 fn run(
-    config: NodeConfig,
+    config: ShardConfig,
     requests: mpsc::Receiver<Asked>,
+    events: broadcast::Sender<Event>,
     stopped: oneshot::Receiver<()>,
     ready: &std::sync::mpsc::SyncSender<Ready>,
 ) -> anyhow::Result<()> {
@@ -127,10 +153,14 @@ fn run(
     let local = LocalSet::new();
     local.block_on(&runtime, async {
         let (taps, offload) = (config.taps.clone(), config.offload);
+        let tap_failure = config.tap_failure;
         let streams = config.streams.clone();
-        let (shard, cable_events) = set_up(config)?;
+        let (shard, cable_events) = set_up(config, events)?;
         for name in &taps {
-            shard.plug_tap(name, offload)?;
+            match shard.plug_tap(name, offload) {
+                Err(err) if tap_failure == TapFailure::Told => tracing::error!("{err:#}"),
+                result => result?,
+            }
         }
         for at in &streams {
             StreamListener::bind(at)?.spawn(&shard);
@@ -153,17 +183,34 @@ fn run(
     // Dropping the set drops every port, which removes its files.
 }
 
-fn set_up(config: NodeConfig) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>)> {
-    let identity = Identity::load_or_generate(&config.state)?;
-    let trust = Trust::load(&config.state)?;
+fn set_up(
+    config: ShardConfig,
+    events: broadcast::Sender<Event>,
+) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>)> {
+    let (identity, trust) = match &config.state {
+        Some(state) => (Identity::load_or_generate(state)?, Trust::load(state)?),
+        None => (Identity::generate()?, Trust::in_memory([])),
+    };
     let server = Server::bind(config.vde)?;
     let mut random = rand::rng();
     let nick = std::iter::repeat_with(|| random.random())
         .find_map(Nick::new)
         .expect("a random number is not zero for ever");
-    let (cables, events) =
-        start_cables(config.listen, &config.name, &config.state, nick, &identity, &trust)?;
-    let fabric = fabric::Config { hub: config.hub, seed: random.random(), ..Default::default() };
+    let (cables, cable_events) = start_cables(
+        config.listen,
+        &config.name,
+        config.state.as_deref(),
+        nick,
+        &identity,
+        &trust,
+    )?;
+    let fabric = fabric::Config {
+        hub: config.hub,
+        ageing_time: config.ageing_time,
+        seed: random.random(),
+        ..Default::default()
+    };
+    let settings = Settings { ports: config.ports, vlans: config.vlans, events };
     let shard = Rc::new(Shard {
         name: config.name,
         identity,
@@ -171,19 +218,20 @@ fn set_up(config: NodeConfig) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<Cable
         started: now(),
         server,
         cables,
-        plane: RefCell::new(Plane::new(fabric, nick)),
+        plane: RefCell::new(Plane::new(fabric, settings, nick)),
         vde_batch: port::vde::new_batch(),
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
         known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),
+        switch: config.switch.map(RefCell::new),
     });
-    Ok((shard, events))
+    Ok((shard, cable_events))
 }
 
 fn start_cables(
     listen: Listen,
     name: &str,
-    state: &Path,
+    state: Option<&Path>,
     nick: Nick,
     identity: &Identity,
     trust: &Trust,
@@ -192,7 +240,7 @@ fn start_cables(
     for candidate in listen.candidates() {
         let config = CablesConfig {
             listen: candidate,
-            state: state.to_owned(),
+            state: state.map(Path::to_owned),
             introduction: Introduction {
                 name: name.to_owned(),
                 nick,
@@ -209,12 +257,19 @@ fn start_cables(
 }
 
 async fn serve_requests(shard: &Rc<Shard>, mut requests: mpsc::Receiver<Asked>) {
-    while let Some(Asked { request, reply }) = requests.recv().await {
-        let shard = shard.clone();
-        // A request that resolves a name must not hold up the others.
-        tokio::task::spawn_local(async move {
-            let _ = reply.send(requests::handle(&shard, request).await);
-        });
+    while let Some(asked) = requests.recv().await {
+        match asked {
+            Asked::Control { request, reply } => {
+                let shard = shard.clone();
+                // A request that resolves a name must not hold up the others.
+                tokio::task::spawn_local(async move {
+                    let _ = reply.send(requests::handle(&shard, request).await);
+                });
+            }
+            Asked::Switch { command, reply } => {
+                let _ = reply.send(execute::execute(shard, &command));
+            }
+        }
     }
 }
 
@@ -310,7 +365,8 @@ impl Shard {
             .plug_in(wish, newcomer)
             .map_err(|err| Refusal::Denied(err.to_string().into()))?;
         tracing::debug!(port = %place.port, who = %plug_name(&plug), "plugged in");
-        let end = port::vde::pump(self, place.port, plug).await;
+        let cut = self.plane.borrow().cut(place).unwrap_or_default();
+        let end = port::vde::pump(self, place.port, plug, &cut).await;
         self.plane.borrow_mut().unplug(place);
         tracing::debug!(port = %place.port, reason = ?end, "unplugged");
         Ok(())

@@ -4,24 +4,27 @@
 //! each frame, each port collects its share as indices, and every port touched is flushed before
 //! the call returns. Only a cable whose path is slow keeps a copy.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
 use cable::Link;
+use console::Event;
 use ether::segment::SegmentBuffer;
-use ether::{FrameHeader, Malformed, TagAction, VnetHeader};
-use fabric::{Bridge, Classified, DropReason, PortId, Verdict};
+use ether::{FrameHeader, TagAction, VlanId, VnetHeader};
+use fabric::{Bridge, Classified, DropReason, PortId, PortKind, Verdict, VlanPolicy};
 use mesh::Nick;
 use mesh::flood::{FloodVerdict, FloodWindow};
+use tokio::sync::{Notify, broadcast};
 
-use crate::port::{Counters, Endpoint, EndpointId, Peer, Port, PortIo};
+use crate::port::{Access, Counters, Endpoint, EndpointId, Peer, Port, PortIo};
 
 /// Frames that are relayed together at most.
 pub(crate) const BATCH: usize = 64;
 
-/// Cables that a frame may cross after its first: far more than the diameter of any sane mesh, few enough that a
-/// frame in a circle is gone within a millisecond.
+/// Cables that a frame may cross after its first: far more than the diameter of any sane mesh, few
+/// enough that a frame in a circle is gone within a millisecond.
 const MAX_HOPS: u8 = 63;
 
 /// A frame on its way through the data plane.
@@ -61,6 +64,34 @@ pub(crate) struct Route {
 /// The route of each frame of a batch.
 pub(crate) type Routes = ArrayVec<Route, BATCH>;
 
+/// How ports treat VLAN tags, and whether they keep their settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vlans {
+    /// Tags pass as they are; a port out of use is forgotten.
+    Transparent,
+    /// As VDE's switch: each port is in VLAN 0 without tags until it is told otherwise.
+    Aware,
+}
+
+/// How the plane deals with ports.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// Port numbers are below this.
+    pub(crate) ports: u32,
+    pub(crate) vlans: Vlans,
+    /// Who comes and goes.
+    pub(crate) events: broadcast::Sender<Event>,
+}
+
+/// Whether a user may plug into a port out of use.
+fn may_use(access: Access, user: u32) -> bool {
+    let in_group = |group| crate::accounts::is_member(user, group);
+    user == 0
+        || access == Access::default()
+        || access.user == Some(user)
+        || access.group.is_some_and(in_group)
+}
+
 /// Who wants to be plugged in.
 #[derive(Debug)]
 pub(crate) struct Newcomer {
@@ -87,6 +118,8 @@ pub(crate) enum Denied {
     Taken(PortId),
     #[error("there is no port {0}")]
     OutOfRange(PortId),
+    #[error("port {0} is for other users")]
+    NotYours(PortId),
 }
 
 /// The bridge and its ports.
@@ -96,6 +129,7 @@ pub(crate) struct Plane {
     /// By number. A place is empty until its number is first used.
     ports: Vec<Option<Box<Port>>>,
     next_endpoint: u32,
+    pub(crate) settings: Settings,
     nick: Nick,
     /// Of the next frame that is flooded from here.
     next_flood: u32,
@@ -108,11 +142,12 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(config: fabric::Config, nick: Nick) -> Self {
+    pub(crate) fn new(config: fabric::Config, settings: Settings, nick: Nick) -> Self {
         Self {
             bridge: Bridge::new(config),
             ports: vec![None],
             next_endpoint: 1,
+            settings,
             nick,
             next_flood: 0,
             floods: FloodWindow::new(),
@@ -128,12 +163,20 @@ impl Plane {
             Some(id) => id,
             None => self.lowest_free().ok_or(Denied::Full)?,
         };
-        if id > PortId::MAX {
+        if id.0 >= self.settings.ports {
             return Err(Denied::OutOfRange(id));
         }
         match self.port(id).filter(|port| !port.endpoints.is_empty()) {
             Some(port) if user.is_none() || port.user != user => Err(Denied::Taken(id)),
-            _ => Ok(id),
+            Some(_) => Ok(id),
+            None => {
+                let access = self.port(id).map(|port| port.access).unwrap_or_default();
+                if user.is_none_or(|user| may_use(access, user)) {
+                    Ok(id)
+                } else {
+                    Err(Denied::NotYours(id))
+                }
+            }
         }
     }
 
@@ -146,20 +189,96 @@ impl Plane {
         let Newcomer { io, description, max_frame, peer } = newcomer;
         let user = peer.map(|peer| peer.uid);
         let port = self.admit(wish, user)?;
+        let role = io.role();
+        if self.port(port).is_none_or(|port| port.endpoints.is_empty()) {
+            self.open(port, role);
+        }
+        let endpoint = EndpointId(self.next_endpoint);
+        self.next_endpoint += 1;
+        let words = description.clone();
+        let cut = Rc::default();
+        let place = self.ports[port.0 as usize].get_or_insert_default();
+        place.user = user;
+        place.endpoints.push(Endpoint { id: endpoint, io, description, max_frame, peer, cut });
+        let (number, id) = (port.0, endpoint.0);
+        self.tell(Event::EndpointOpened { port: number, endpoint: id });
+        self.tell(Event::Described { port: number, endpoint: id, description: words });
+        Ok(Place { port, endpoint })
+    }
+
+    /// Puts a port into the bridge, with fresh counters.
+    fn open(&mut self, port: PortId, role: PortKind) {
         let index = port.0 as usize;
         if index >= self.ports.len() {
             self.ports.resize_with(index + 1, || None);
         }
-        let place = self.ports[index].get_or_insert_default();
-        if place.endpoints.is_empty() {
-            place.user = user;
-            place.counters = Counters::default();
-            self.bridge.add_port(port, io.role());
+        let is_new = self.ports[index].is_none();
+        self.ports[index].get_or_insert_default().counters = Counters::default();
+        self.bridge.add_port(port, role);
+        self.tell(Event::PortOpened { port: port.0 });
+        if is_new && self.settings.vlans == Vlans::Aware && role == PortKind::Access {
+            let tagged = BTreeSet::new();
+            let policy = VlanPolicy::Aware { untagged: Some(VlanId::ZERO), tagged };
+            self.bridge.set_vlan_policy(port, &policy).expect("VLAN 0 always exists");
         }
-        let endpoint = EndpointId(self.next_endpoint);
-        self.next_endpoint += 1;
-        place.endpoints.push(Endpoint { id: endpoint, io, description, max_frame, peer });
-        Ok(Place { port, endpoint })
+    }
+
+    /// Makes a port that is out of use, for who asks for it by number: that one, or the lowest that
+    /// there is not yet.
+    pub(crate) fn create(&mut self, wish: Option<PortId>) -> Result<PortId, Denied> {
+        let missing = || (1..self.settings.ports).map(PortId).find(|id| self.port(*id).is_none());
+        let id = wish.or_else(missing).ok_or(Denied::Full)?;
+        if id.0 >= self.settings.ports {
+            return Err(Denied::OutOfRange(id));
+        }
+        if self.port(id).is_some() {
+            return Err(Denied::Taken(id));
+        }
+        self.open(id, PortKind::Access);
+        if let Some(port) = self.port_mut(id) {
+            port.reserved = true;
+        }
+        Ok(id)
+    }
+
+    /// Forgets a port that is out of use, with its settings.
+    pub(crate) fn remove(&mut self, id: PortId) {
+        if let Some(place) = self.ports.get_mut(id.0 as usize) {
+            *place = None;
+            self.bridge.remove_port(id);
+        }
+    }
+
+    /// Every port that there is, in use or not, by number.
+    pub(crate) fn all_ports(&self) -> impl Iterator<Item = (PortId, &Port)> {
+        let numbered = (0..).map(PortId).zip(&self.ports);
+        numbered.filter_map(|(id, port)| Some((id, port.as_deref()?)))
+    }
+
+    pub(crate) fn port_mut(&mut self, id: PortId) -> Option<&mut Port> {
+        self.ports.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    /// Sets the counters of one port, or of all, to zero.
+    pub(crate) fn reset_counters(&mut self, chosen: Option<PortId>) {
+        for (id, port) in (0..).map(PortId).zip(&mut self.ports) {
+            if let Some(port) = port
+                && chosen.is_none_or(|chosen| chosen == id)
+            {
+                port.counters = Counters::default();
+            }
+        }
+    }
+
+    /// What tells an endpoint that it is wanted out.
+    pub(crate) fn cut(&self, place: Place) -> Option<Rc<Notify>> {
+        let endpoints = &self.port(place.port)?.endpoints;
+        endpoints.iter().find(|known| known.id == place.endpoint).map(|known| known.cut.clone())
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody listening is no failure.
+        let _ = self.settings.events.send(event);
     }
 
     fn lowest_free(&self) -> Option<PortId> {
@@ -168,17 +287,29 @@ impl Plane {
         // Port 0 is kept for who asks for it: it is VDE's management port.
         let free = self.ports.iter().skip(1).position(|port| !in_use(port));
         let id = PortId(u32::try_from(free.unwrap_or(self.ports.len() - 1) + 1).ok()?);
-        (id <= PortId::MAX).then_some(id)
+        (id.0 < self.settings.ports).then_some(id)
     }
 
     /// Unplugs an endpoint. With its last one a port goes out of use, and what was learned behind
     /// it is forgotten.
     pub(crate) fn unplug(&mut self, place: Place) {
-        let Some(Some(port)) = self.ports.get_mut(place.port.0 as usize) else { return };
+        let Some(port) = self.port_mut(place.port) else {
+            return;
+        };
         port.endpoints.retain(|known| known.id != place.endpoint);
-        if port.endpoints.is_empty() {
+        let is_last = port.endpoints.is_empty();
+        if is_last {
             port.user = None;
-            self.bridge.remove_port(place.port);
+            match self.settings.vlans {
+                Vlans::Transparent => self.remove(place.port),
+                // The port keeps its settings, as VDE's do.
+                Vlans::Aware => self.bridge.flush_port(place.port),
+            }
+        }
+        let (port, endpoint) = (place.port.0, place.endpoint.0);
+        self.tell(Event::EndpointClosed { port, endpoint });
+        if is_last {
+            self.tell(Event::PortClosed { port });
         }
     }
 
@@ -243,11 +374,7 @@ impl Plane {
         let header = match FrameHeader::parse(frame.bytes) {
             Ok(header) => header,
             Err(err) => {
-                return Verdict::Drop(match err {
-                    Malformed::Runt(_) => DropReason::Runt,
-                    Malformed::Source(_) => DropReason::BadSource,
-                    Malformed::Vlan => DropReason::BadVlan,
-                });
+                return Verdict::Drop(DropReason::from(err));
             }
         };
         if let Some(Origin { ingress, flood: Some(sequence), .. }) = frame.origin {

@@ -12,6 +12,7 @@ use arrayvec::ArrayVec;
 use ether::segment::{SegmentBuffer, split_into};
 use ether::{TagAction, VnetHeader};
 use fabric::{DropCounters, DropReason, PortKind};
+use tokio::sync::Notify;
 use vdeplug::stream::StreamPort;
 use vdeplug::{Plug, SendError, SendOutcome};
 
@@ -94,6 +95,15 @@ pub(crate) struct Endpoint {
     pub(crate) max_frame: usize,
     /// Which process of this host it is, when it is one.
     pub(crate) peer: Option<Peer>,
+    /// Told when an operator wants it out.
+    pub(crate) cut: Rc<Notify>,
+}
+
+/// Who may plug into a port that is out of use. Nobody named: everyone. Root always may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) user: Option<u32>,
+    pub(crate) group: Option<u32>,
 }
 
 /// A bridge port.
@@ -103,6 +113,9 @@ pub(crate) struct Port {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Whose it is as long as it has endpoints; only they may join it.
     pub(crate) user: Option<u32>,
+    pub(crate) access: Access,
+    /// Given only to who asks for it by number.
+    pub(crate) reserved: bool,
     pub(crate) counters: Counters,
     /// Indices of the frames of the present batch that leave here.
     pub(crate) share: ArrayVec<usize, BATCH>,

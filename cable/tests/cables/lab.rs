@@ -134,7 +134,7 @@ impl Node {
         let trust = Trust::load(state).unwrap();
         let config = CablesConfig {
             listen,
-            state: state.to_owned(),
+            state: Some(state.to_owned()),
             introduction: Introduction {
                 name: format!("node-{}", key.short()),
                 nick: Nick::new(1).unwrap(),

@@ -146,6 +146,22 @@ impl Bridge {
         self.fdb.forget_port(port);
     }
 
+    /// Turns the bridge into a hub or back; see [`Config::hub`]. What was learned is forgotten.
+    pub fn set_hub(&mut self, hub: bool) {
+        self.hub = hub;
+        self.flush();
+    }
+
+    /// Sets how long entries live; see [`Config::ageing_time`]. Those that are older end at once.
+    pub fn set_ageing_time(&mut self, ageing_time: Duration) {
+        self.fdb.set_ageing_time(ageing_time);
+    }
+
+    /// Forgets every entry.
+    pub fn flush(&mut self) {
+        self.fdb.forget_all();
+    }
+
     /// Learns from a frame and says where it goes.
     ///
     /// A station heard on another port is there from this frame on. VDE's switch keeps it on its

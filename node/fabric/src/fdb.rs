@@ -139,6 +139,18 @@ impl Fdb {
         }
     }
 
+    pub(crate) fn forget_all(&mut self) {
+        while let Some(index) = self.by_age.oldest() {
+            self.remove(index);
+            self.counters.forgotten += 1;
+        }
+    }
+
+    pub(crate) fn set_ageing_time(&mut self, ageing_time: Duration) {
+        self.ageing_time = ageing_time;
+        self.refresh_interval = REFRESH_INTERVAL.min(ageing_time / 10);
+    }
+
     /// Ages out what is due.
     pub(crate) fn expire(&mut self, now: Instant) {
         while let Some(index) = self.by_age.oldest()

@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 use ether::VnetHeader;
 use ether::limits::MAX_FRAME;
 use fabric::{DropReason, PortId};
+use tokio::sync::Notify;
 use vdeplug::mmsg::RecvBatch;
 use vdeplug::{Plug, Unplugged};
 
@@ -27,10 +28,11 @@ pub(crate) fn new_batch() -> RefCell<RecvBatch> {
     RefCell::new(RecvBatch::new(MAX_FRAME))
 }
 
-/// Reads from a client until it unplugs.
-pub(crate) async fn pump(shard: &Shard, id: PortId, plug: Rc<Plug>) -> Unplugged {
+/// Reads from a client until it unplugs or is cut off.
+pub(crate) async fn pump(shard: &Shard, id: PortId, plug: Rc<Plug>, cut: &Notify) -> Unplugged {
     tokio::select! {
         end = plug.hung_up() => end,
+        () = cut.notified() => Unplugged::Closed,
         err = read_on(shard, id, &plug) => Unplugged::Failed(err),
     }
 }

@@ -228,3 +228,31 @@ fn a_snapshot_is_in_order_and_knows_ages() {
 fn a_port_number_that_would_swell_the_table_is_a_mistake() {
     bridge(Config::default()).add_port(PortId(65_536), PortKind::Access);
 }
+
+#[test]
+fn settings_changed_at_run_time_take_effect_at_once() {
+    let mut bridge = Bridge::new(Config::default());
+    for port in [1, 2, 3] {
+        bridge.add_port(PortId(port), PortKind::Access);
+    }
+    let start = start();
+    let header = |source: u8, destination: u8| FrameHeader {
+        destination: MacAddr([2, 0, 0, 0, 0, destination]),
+        source: MacAddr([2, 0, 0, 0, 0, source]),
+        vlan: VlanId(0),
+        tagged: false,
+    };
+    bridge.handle_frame(PortId(1), &header(1, 9), start);
+    let is_known = |bridge: &mut Bridge, now| {
+        matches!(bridge.handle_frame(PortId(2), &header(2, 1), now), Verdict::Forward { .. })
+    };
+    assert!(is_known(&mut bridge, start));
+    bridge.set_ageing_time(Duration::from_secs(5));
+    assert!(!is_known(&mut bridge, start + Duration::from_secs(5)));
+
+    bridge.handle_frame(PortId(1), &header(1, 9), start + Duration::from_secs(6));
+    bridge.set_hub(true);
+    assert!(!is_known(&mut bridge, start + Duration::from_secs(6)));
+    bridge.set_hub(false);
+    assert!(!is_known(&mut bridge, start + Duration::from_secs(6)), "what was learned is gone");
+}

@@ -1,0 +1,30 @@
+//! The switch engine, and the two programs that are it: `vdenode`, and `vde_switch` with VDE's command
+//! line and console.
+//!
+//! | I want to change… | Open |
+//! |---|---|
+//! | a flag of `vdenode` | `cli.rs`, then `config.rs` |
+//! | how a frame gets from port to port | `plane.rs` |
+//! | what is behind a port | `port.rs`, `port/` |
+//! | the loop that ties it together | `driver.rs` |
+//! | what a request of `vdecable` does | `requests.rs`; what it shows, `status.rs` |
+//! | what a command of VDE's console does | `vde_switch/execute.rs` |
+//! | daemon, pidfile, management socket | `vde_switch/` |
+
+mod accounts;
+mod cli;
+mod config;
+mod control_socket;
+mod driver;
+mod logging;
+mod plane;
+mod port;
+mod refused;
+mod requests;
+mod signals;
+mod stale;
+mod state;
+mod status;
+mod sys;
+pub mod vde_switch;
+pub mod vdenode;

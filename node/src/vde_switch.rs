@@ -1,0 +1,176 @@
+//! The program `vde_switch`: VDE's command line and console around the same engine.
+
+mod console_io;
+mod daemon;
+pub(crate) mod execute;
+mod management;
+mod pidfile;
+
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use console::arguments::{USAGE_EXIT_CODE, usage, version};
+use console::session::Prompt;
+use console::{Invocation, Session, SwitchArguments};
+use ether::MacAddr;
+use rand::RngExt as _;
+
+use crate::config::{Listen, Offload, ShardConfig, TapFailure};
+use crate::driver::{self, DataPlane};
+use crate::plane::Vlans;
+use crate::signals;
+use console_io::{Consoles, End};
+use execute::SwitchFacts;
+use management::Management;
+use pidfile::Pidfile;
+
+/// What `vde_switch --version` and the banner say.
+pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (vdenode)");
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let arguments = match Invocation::parse(words) {
+        Ok(Invocation::Run(arguments)) => arguments,
+        Ok(Invocation::Help) => {
+            print!("{}", usage());
+            return ExitCode::from(USAGE_EXIT_CODE);
+        }
+        Ok(Invocation::Version) => {
+            println!("{}", version(VERSION));
+            return ExitCode::SUCCESS;
+        }
+        Err(err) => {
+            eprint!("vde_switch: {err}\n{}", usage());
+            return ExitCode::from(USAGE_EXIT_CODE);
+        }
+    };
+    if arguments.daemon && !daemon::is_daemon() {
+        return daemon::start();
+    }
+    daemon::start_log();
+    match run(*arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            tracing::error!("{err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
+    driver::raise_descriptor_limit();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the console's runtime")?;
+    let _in_runtime = runtime.enter();
+    let _pidfile = arguments.pidfile.as_deref().map(Pidfile::create).transpose()?;
+    let (plane, _) = DataPlane::start(shard_config(&arguments)?)?;
+    let consoles = Consoles::new(&plane);
+    let ended = runtime.block_on(async {
+        let management = bind_management(&arguments)?;
+        start_script(&consoles, &arguments).await;
+        let is_daemon = daemon::is_daemon();
+        if is_daemon {
+            daemon::leave_terminal()?;
+        }
+        let has_console = !arguments.nostdin && !is_daemon;
+        tokio::select! {
+            () = management.serve(&consoles) => Ok(()),
+            () = stdin_console(&consoles), if has_console => Ok(()),
+            result = signals::until_told_to_end() => result,
+            () = plane.until_ended() => Ok(()),
+        }
+    });
+    plane.stop().and(ended)
+}
+
+fn shard_config(arguments: &SwitchArguments) -> anyhow::Result<ShardConfig> {
+    let root = rustix::process::geteuid().is_root();
+    // VDE 2's own places, so that its clients find the switch without being told.
+    let default = if root { "/var/run/vde.ctl" } else { "/tmp/vde.ctl" };
+    let directory = arguments.sock.clone().unwrap_or_else(|| PathBuf::from(default));
+    let mut vde = vdeplug::ServerConfig::new(absolute(&directory)?);
+    vde.mode = arguments.mode;
+    vde.directory_mode = arguments.dirmode;
+    vde.group = arguments.group.clone();
+    let (mode, _) = arguments.permissions();
+    let management = arguments.mgmt.clone().map(|path| (path, arguments.mgmtmode));
+    let hash = execute::hash_defaults(arguments.hashsize.get());
+    Ok(ShardConfig {
+        name: "vde_switch".to_owned(),
+        vde,
+        listen: Listen::No,
+        taps: arguments.taps.clone(),
+        tap_failure: TapFailure::Told,
+        offload: Offload::WherePossible,
+        streams: Vec::new(),
+        hub: arguments.hub,
+        ageing_time: hash.expiry,
+        state: None,
+        ports: arguments.numports.get(),
+        vlans: Vlans::Aware,
+        switch: Some(SwitchFacts {
+            mac: arguments.macaddr.unwrap_or_else(random_mac),
+            priority: arguments.priority,
+            mode,
+            management,
+            hub: arguments.hub,
+            hash,
+        }),
+    })
+}
+
+/// `00:ff:` and four random octets, as VDE's own.
+fn random_mac() -> MacAddr {
+    let [a, b, c, d] = rand::rng().random();
+    MacAddr([0x00, 0xff, a, b, c, d])
+}
+
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("{} is no path", path.display()))
+}
+
+fn bind_management(arguments: &SwitchArguments) -> anyhow::Result<Management> {
+    let Some(path) = &arguments.mgmt else { return Ok(Management::None) };
+    Management::bind(&absolute(path)?, arguments.mgmtmode, arguments.mgmtgroup.as_deref())
+}
+
+/// Runs the start script, if there is one.
+async fn start_script(consoles: &Consoles, arguments: &SwitchArguments) {
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let candidates = match &arguments.rcfile {
+        Some(path) => vec![path.clone()],
+        None => home
+            .map(|home| home.join(".vde2/vde_switch.rc"))
+            .into_iter()
+            .chain([PathBuf::from("/etc/vde2/vde_switch.rc")])
+            .collect(),
+    };
+    for path in candidates {
+        match std::fs::read(&path) {
+            Ok(text) => {
+                consoles.run_script(&path.to_string_lossy(), text).await;
+                return;
+            }
+            Err(err) if arguments.rcfile.is_some() => {
+                tracing::warn!(path = %path.display(), %err, "the start script is not read");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The console on standard input. Its end is the switch's end, as in VDE.
+async fn stdin_console(consoles: &Consoles) {
+    let is_terminal = std::io::stdin().is_terminal();
+    let prompt = if is_terminal { Prompt::Shown } else { Prompt::Hidden };
+    let (read, write) = (console_io::stdin(), tokio::io::stdout());
+    match consoles.run(Session::console(prompt), read, write).await {
+        End::Closed | End::Shutdown => {}
+    }
+}
