@@ -5,6 +5,7 @@ mod dialogue;
 mod lifecycle;
 mod plugs;
 mod refusals;
+mod switch;
 
 use std::process::ExitCode;
 
@@ -12,5 +13,6 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Compat);
-    refusals::trials(lifecycle::trials(dialogue::trials(plugs::trials(suite)))).run()
+    switch::trials(refusals::trials(lifecycle::trials(dialogue::trials(plugs::trials(suite)))))
+        .run()
 }

@@ -1,0 +1,302 @@
+//! `vde_switch`: the same command lines and the same console sessions against Debian's switch and
+//! ours, and the command lines that people have in their files.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::process::{Signal, both, built_program, command, output, run};
+use lab::{Plug, Process, Scene, Suite, wait_until};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Debian's program, by its path: ours has the same name.
+const DEBIANS: &str = "/usr/bin/vde_switch";
+
+pub(crate) fn trials(suite: Suite) -> Suite {
+    suite
+        .trial("the_console_answers_as_debians_switch", &["vde_switch"], same_answers)
+        .trial("unixcmd_drives_the_switch", &["unixcmd", "vde_plug"], unixcmd)
+        .trial("a_daemon_is_ready_when_the_command_returns", &["vde_plug"], daemon)
+        .trial("a_killed_switch_leaves_nothing_that_stops_the_next", &[], after_kill)
+        .trial("modes_are_those_of_vde", &["vde_switch"], modes)
+        .trial("the_end_of_standard_input_ends_the_switch", &[], end_of_input)
+        .trial("an_untagged_port_of_a_vlan_hears_its_frames_without_tag", &["vde_plug"], vlans)
+}
+
+/// A switch in the foreground, without a console, with a management socket.
+struct Switch {
+    process: Process,
+    socket: PathBuf,
+    management: PathBuf,
+}
+
+impl Switch {
+    fn start(scene: &Scene, name: &str, program: &Path, hub: bool) -> Result<Self> {
+        let socket = scene.path(&format!("{name}.sock"));
+        let management = scene.path(&format!("{name}.mgmt"));
+        let mut switch = command(program, None);
+        switch.arg("-s").arg(&socket).arg("-M").arg(&management);
+        if hub {
+            switch.arg("-hub");
+        }
+        // An open pipe as console: its end would end the switch. Debian's has no --nostdin.
+        let (process, input, _) = Process::spawn_piped(scene, name, &mut switch)?;
+        std::mem::forget(input);
+        wait_until("the management socket", SOON, || Ok(UnixStream::connect(&management).is_ok()))?;
+        Ok(Self { process, socket, management })
+    }
+
+    fn ours(scene: &Scene, name: &str) -> Result<Self> {
+        Self::start(scene, name, &built_program("vde_switch")?, false)
+    }
+
+    /// What the console answers to one line, without prompt.
+    fn ask(&self, line: &str) -> Result<String> {
+        Ok(self.session(&[line])?.remove(0))
+    }
+
+    /// What the console answers to each line of one session.
+    fn session(&self, lines: &[&str]) -> Result<Vec<String>> {
+        const PROMPT: &str = "\nvde$ ";
+        let mut stream = UnixStream::connect(&self.management)?;
+        stream.set_read_timeout(Some(SOON))?;
+        let until_prompt = |stream: &mut UnixStream| -> Result<String> {
+            let mut said = Vec::new();
+            let mut octet = [0];
+            while !said.ends_with(PROMPT.as_bytes()) {
+                stream.read_exact(&mut octet).context("the console fell silent")?;
+                said.push(octet[0]);
+            }
+            said.truncate(said.len() - PROMPT.len());
+            Ok(String::from_utf8_lossy(&said).into_owned())
+        };
+        until_prompt(&mut stream)?;
+        let mut answers = Vec::new();
+        for line in lines {
+            stream.write_all(format!("{line}\n").as_bytes())?;
+            answers.push(until_prompt(&mut stream)?);
+        }
+        Ok(answers)
+    }
+}
+
+/// A daemon by its pidfile; killed when a trial ends before it ended the daemon itself.
+struct Daemon<'a>(&'a Path);
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if let Ok(pid) = fs::read_to_string(self.0) {
+            let _ = Command::new("kill").args(["-9", pid.trim()]).output();
+        }
+    }
+}
+
+fn same_answers(scene: &Scene) -> Result<()> {
+    ensure!(Path::new(DEBIANS).exists(), "Debian's vde_switch is elsewhere");
+    let theirs = Switch::start(scene, "theirs", Path::new(DEBIANS), false)?;
+    let ours = Switch::ours(scene, "ours")?;
+    let lines = [
+        "port/showinfo",
+        "port/print",
+        "port/allprint",
+        "port/create 3",
+        "port/create 3",
+        "port/allprint",
+        "port/allocatable 3 1",
+        "port/allprint 3",
+        "port/print 3",
+        "port/print 99",
+        "port/setvlan 3 5",
+        "vlan/create 5",
+        "vlan/create 5",
+        "port/setvlan 3 5",
+        "vlan/allprint",
+        "vlan/addport 0 3",
+        "vlan/allprint 5",
+        "vlan/delport 5 3",
+        "vlan/delport 0 3",
+        "vlan/remove 5",
+        "port/setvlan 3 0",
+        "vlan/remove 5",
+        "vlan/print",
+        "port/createauto",
+        "port/setuser 3 root",
+        "port/setgroup 3 daemon",
+        "port/setuser 3 nosuchuser",
+        "port/allprint 3",
+        "port/setnumports 2",
+        "port/epclose 3 1",
+        "port/remove 3",
+        "port/remove 3",
+        "port/sethub 1",
+        "port/showinfo",
+        "port/sethub 0",
+        "hash/print",
+        "hash/find 02:00:00:00:00:01",
+        "hash/setexpire 50",
+        "nonsense",
+        "port",
+        "# a comment",
+        "",
+    ];
+    let (expected, got) = (theirs.session(&lines)?, ours.session(&lines)?);
+    for ((line, expected), got) in lines.iter().zip(&expected).zip(&got) {
+        ensure!(expected == got, "{line:?}: Debian's answers {expected:?}, ours {got:?}");
+    }
+    Ok(())
+}
+
+fn unixcmd(scene: &Scene) -> Result<()> {
+    let switch = Switch::ours(scene, "switch")?;
+    let _plug = Plug::insert(scene, "plug", &switch.socket)?;
+    let ask = |words: &[&str]| {
+        let mut unixcmd = Command::new("unixcmd");
+        unixcmd.args(["-f", "/etc/vde2/vdecmd", "-s"]).arg(&switch.management).args(words);
+        output(&mut unixcmd).map(|output| both(&output))
+    };
+    wait_until("the plug in port/print", SOON, || {
+        Ok(ask(&["port/print"])?.contains("module unix prog   : plug user=") || {
+            ask(&["port/print"])?.contains("endpoint ID")
+        })
+    })?;
+    let shown = ask(&["showinfo"])?;
+    ensure!(shown.contains("VDE switch V."), "showinfo says {shown}");
+    // A plug thrown out by its number sees its switch go.
+    let ports = switch.ask("port/print 1")?;
+    let id = ports.split("endpoint ID ").nth(1).and_then(|rest| rest.split(' ').next());
+    let id = id.with_context(|| format!("no endpoint in {ports}"))?;
+    ask(&["port/epclose", "1", id])?;
+    wait_until("an empty port", SOON, || Ok(!switch.ask("port/print")?.contains("endpoint ID")))
+}
+
+fn daemon(scene: &Scene) -> Result<()> {
+    let (socket, pidfile) = (scene.path("vde.ctl"), scene.path("switch.pid"));
+    let management = scene.path("vde.mgmt");
+    // The spelling of a Debian interfaces(5) file.
+    let mut switch = command(built_program("vde_switch")?, None);
+    switch.args(["--daemon", "--mod", "666", "--mgmtmode", "770", "--sock"]).arg(&socket);
+    switch.arg("--mgmt").arg(&management).arg("--pidfile").arg(&pidfile);
+    let _daemon = Daemon(&pidfile);
+    run(&mut switch)?;
+    // It has returned: everything is there.
+    let pid: i32 = fs::read_to_string(&pidfile)?.trim().parse()?;
+    let mode = |path: &Path| fs::metadata(path).map(|it| it.permissions().mode() & 0o7777);
+    ensure!(mode(&socket.join("ctl"))? == 0o666, "ctl has mode {:o}", mode(&socket.join("ctl"))?);
+    ensure!(mode(&management)? == 0o770, "mgmt has mode {:o}", mode(&management)?);
+    let mut plug = Plug::insert(scene, "plug", &socket)?;
+    run(Command::new("kill").arg(pid.to_string()))?;
+    plug.wait_end().context("the plug must notice the end of its switch")?;
+    wait_until("a clean end", SOON, || {
+        Ok(!pidfile.exists() && !management.exists() && !socket.join("ctl").exists())
+    })
+}
+
+fn after_kill(scene: &Scene) -> Result<()> {
+    let (socket, pidfile) = (scene.path("vde.ctl"), scene.path("switch.pid"));
+    let management = scene.path("vde.mgmt");
+    let start = || {
+        let mut switch = command(built_program("vde_switch")?, None);
+        switch.arg("-daemon").arg("-sock").arg(&socket).arg("-pidfile").arg(&pidfile);
+        run(switch.arg("-M").arg(&management))?;
+        Ok::<_, anyhow::Error>(fs::read_to_string(&pidfile)?.trim().to_owned())
+    };
+    let _daemon = Daemon(&pidfile);
+    let first = start()?;
+    run(Command::new("kill").args(["-9", &first]))?;
+    wait_until("the killed switch to be gone", SOON, || {
+        Ok(fs::read_to_string(format!("/proc/{first}/comm"))
+            .map_or(true, |name| !name.starts_with("vde_switch")))
+    })?;
+    let second = start().context("after kill -9")?;
+    ensure!(first != second, "the pidfile is the old one");
+    // A second switch in the same place says who is there.
+    let mut third = command(built_program("vde_switch")?, None);
+    let refused = output(third.arg("-daemon").arg("-sock").arg(&socket))?;
+    let said = both(&refused);
+    ensure!(!refused.status.success() && said.contains(&second), "it said {said}");
+    run(Command::new("kill").arg(&second))?;
+    wait_until("a clean end", SOON, || Ok(!pidfile.exists() && !socket.exists()))
+}
+
+fn modes(scene: &Scene) -> Result<()> {
+    let ours = built_program("vde_switch")?;
+    for (number, flags) in
+        [&[][..], &["-m", "660"], &["-dirmode", "0700"], &["-m", "0666", "--dirmode", "755"]]
+            .into_iter()
+            .enumerate()
+    {
+        let mut seen = Vec::new();
+        for (name, program) in [("theirs", Path::new(DEBIANS)), ("ours", &ours)] {
+            let socket = scene.path(&format!("{name}-{number}"));
+            let pidfile = scene.path(&format!("{name}-{number}.pid"));
+            let mut switch = command(program, None);
+            switch.args(flags).arg("-d").arg("-s").arg(&socket).arg("-p").arg(&pidfile);
+            let _daemon = Daemon(&pidfile);
+            run(&mut switch)?;
+            wait_until("the control socket", SOON, || Ok(socket.join("ctl").exists()))?;
+            wait_until("the pidfile", SOON, || {
+                Ok(fs::read_to_string(&pidfile).is_ok_and(|it| it.ends_with('\n')))
+            })?;
+            let mode = |path: &Path| fs::metadata(path).map(|it| it.permissions().mode() & 0o7777);
+            seen.push((mode(&socket)?, mode(&socket.join("ctl"))?));
+            run(Command::new("kill").arg(fs::read_to_string(&pidfile)?.trim()))?;
+        }
+        ensure!(
+            seen[0] == seen[1],
+            "{flags:?}: Debian's makes {:o} and {:o}, ours {:o} and {:o}",
+            seen[0].0,
+            seen[0].1,
+            seen[1].0,
+            seen[1].1
+        );
+    }
+    Ok(())
+}
+
+fn end_of_input(scene: &Scene) -> Result<()> {
+    let mut switch = command(built_program("vde_switch")?, None);
+    switch.arg("-s").arg(scene.path("vde.ctl"));
+    let (mut process, mut input, mut answers) = Process::spawn_piped(scene, "switch", &mut switch)?;
+    input.write_all(b"port/showinfo\n")?;
+    drop(input);
+    let status = process.wait_end(SOON)?;
+    ensure!(status.success(), "it ended with {status}");
+    let mut said = String::new();
+    answers.read_to_string(&mut said)?;
+    ensure!(said.contains("Numports=32") && said.contains("1000 Success"), "it said {said:?}");
+    ensure!(!scene.path("vde.ctl").exists(), "its directory is left");
+    Ok(())
+}
+
+fn vlans(scene: &Scene) -> Result<()> {
+    let mut switch = Switch::ours(scene, "switch")?;
+    let plug = |name, port| {
+        let address = format!("{}[{port}]", switch.socket.display());
+        Plug::insert(scene, name, Path::new(&address))
+    };
+    let (mut tagged, mut untagged, mut other) =
+        (plug("one", 1)?, plug("two", 2)?, plug("three", 3)?);
+    wait_until("three ports", SOON, || {
+        Ok(switch.ask("port/print")?.matches("endpoint ID").count() == 3)
+    })?;
+    for line in ["vlan/create 7", "vlan/addport 7 1", "port/setvlan 2 7"] {
+        ensure!(switch.ask(line)?.contains("1000 Success"), "{line} failed");
+    }
+    let addresses = [[0xff; 6], [2, 0, 0, 0, 0, 1]].concat();
+    let payload = [&[0x88, 0xb5][..], &[0x5a; 60]].concat();
+    let with_tag = [&addresses[..], &[0x81, 0, 0xa0, 7], &payload].concat();
+    let without = [&addresses[..], &payload].concat();
+    tagged.send(&with_tag)?;
+    untagged.expect(&without)?;
+    untagged.send(&[&addresses[..6], &[2, 0, 0, 0, 0, 2], &payload].concat())?;
+    tagged.expect(&[&addresses[..6], &[2, 0, 0, 0, 0, 2], &[0x81, 0, 0, 7], &payload].concat())?;
+    ensure!(other.drain().is_empty(), "port 3 is not in VLAN 7 and heard its frames");
+    switch.process.signal(Signal::TERM)?;
+    Ok(())
+}
