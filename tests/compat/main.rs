@@ -5,6 +5,7 @@ mod dialogue;
 mod lifecycle;
 mod plugs;
 mod refusals;
+mod ring;
 mod switch;
 
 use std::process::ExitCode;
@@ -13,6 +14,13 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Compat);
-    switch::trials(refusals::trials(lifecycle::trials(dialogue::trials(plugs::trials(suite)))))
-        .run()
+    let areas = [
+        plugs::trials,
+        dialogue::trials,
+        lifecycle::trials,
+        refusals::trials,
+        switch::trials,
+        ring::trials,
+    ];
+    areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }
