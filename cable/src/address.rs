@@ -4,9 +4,13 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// The UDP port on which nodes await cables.
 pub const DEFAULT_PORT: u16 = 7667;
+
+/// How long to wait for the resolver. It goes on by itself, and may know the answer next time.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A host, by name or address, and a UDP port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,8 +90,11 @@ impl Target {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.port)]);
         }
-        let addresses: Vec<_> =
-            tokio::net::lookup_host((self.host.as_str(), self.port)).await?.collect();
+        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
+        let addresses: Vec<_> = tokio::time::timeout(RESOLVE_TIMEOUT, lookup)
+            .await
+            .map_err(|_elapsed| io::Error::other("the resolver does not answer"))??
+            .collect();
         if addresses.is_empty() {
             return Err(io::Error::other("the name has no address"));
         }

@@ -269,8 +269,9 @@ impl Link {
             // A malformed datagram is counted by the reassembler, which goes on.
             let _ = inbound.handle_datagram(datagram, out);
             match self.connection.read_datagram().now_or_never() {
-                Some(next) => datagram = next?,
-                None => return Ok(Drained::All),
+                Some(Ok(next)) => datagram = next,
+                // An end of the connection is told at the next call: these frames come first.
+                Some(Err(_)) | None => return Ok(Drained::All),
             }
         }
         let _ = inbound.handle_datagram(datagram, out);

@@ -69,9 +69,14 @@ pub(crate) enum StreamAddress {
 }
 
 impl StreamAddress {
-    /// What is no address and port is a path.
-    fn parse(text: &str) -> Self {
-        text.parse().map_or_else(|_| Self::Unix(text.into()), Self::Tcp)
+    /// A path has a slash; everything else must be an address and port.
+    fn parse(text: &str) -> anyhow::Result<Self> {
+        if text.contains('/') {
+            return Ok(Self::Unix(text.into()));
+        }
+        text.parse().map(Self::Tcp).with_context(|| {
+            format!("--stream {text:?} is neither a path, with a slash, nor an address and port, as 127.0.0.1:5555")
+        })
     }
 }
 
@@ -130,6 +135,9 @@ impl NodeConfig {
             .or_else(|| surroundings.control(&cli.name))
             .context(no_runtime)
             .context("--control is needed")?;
+        let streams: anyhow::Result<_> =
+            cli.stream.iter().map(|text| StreamAddress::parse(text)).collect();
+        let streams = streams?;
         let shard = ShardConfig {
             vde,
             listen: match (cli.listen, cli.no_listen) {
@@ -139,7 +147,7 @@ impl NodeConfig {
             },
             taps: cli.tap,
             offload: if cli.no_offload { Offload::Never } else { Offload::WherePossible },
-            streams: cli.stream.iter().map(|text| StreamAddress::parse(text)).collect(),
+            streams,
             hub: cli.hub,
             tap_failure: TapFailure::Fatal,
             ageing_time: fabric::Config::default().ageing_time,

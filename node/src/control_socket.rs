@@ -1,20 +1,20 @@
 //! The control socket: who may talk to the node, and how many at once.
 
-use std::fs::{DirBuilder, Permissions, set_permissions};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use control::{Answer, Failure, Request, transport};
-use tokio::net::UnixListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::driver::Asked;
+use crate::local_socket::LocalSocket;
 
 /// Clients at once. More wait in the kernel's queue until one leaves.
-const CLIENTS: usize = 32;
+const CLIENTS: usize = 128;
 
 /// How long to leave the socket alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -22,8 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The bound control socket; its file goes when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    listener: UnixListener,
-    path: PathBuf,
+    socket: LocalSocket,
 }
 
 impl ControlSocket {
@@ -35,14 +34,7 @@ impl ControlSocket {
                 format!("cannot make the directory of the control socket {shown}; choose another with --control")
             })?;
         }
-        crate::stale::make_way(path, "--control")?;
-        let listener = UnixListener::bind(path).with_context(|| {
-            format!("cannot make the control socket {shown}; choose another with --control")
-        })?;
-        let socket = Self { listener, path: path.to_owned() };
-        set_permissions(path, Permissions::from_mode(0o600))
-            .with_context(|| format!("cannot set the mode of the control socket {shown}"))?;
-        Ok(socket)
+        Ok(Self { socket: LocalSocket::bind(path, 0o600, None, "--control")? })
     }
 
     /// Serves clients for ever.
@@ -52,7 +44,7 @@ impl ControlSocket {
             let Ok(place) = places.clone().acquire_owned().await else {
                 return;
             };
-            let stream = match self.listener.accept().await {
+            let stream = match self.socket.listener.accept().await {
                 Ok((stream, _)) => stream,
                 Err(err) => {
                     tracing::debug!(%err, "no control client accepted");
@@ -69,12 +61,6 @@ impl ControlSocket {
                 drop(place);
             });
         }
-    }
-}
-
-impl Drop for ControlSocket {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
     }
 }
 

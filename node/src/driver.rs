@@ -14,7 +14,7 @@ use control::{Answer, Failure, Request};
 use fabric::PortId;
 use mesh::Nick;
 use rand::RngExt as _;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 use vdeplug::mmsg::RecvBatch;
 use vdeplug::{Handshake, Kind, Plug, Refusal, Server};
@@ -33,6 +33,9 @@ const REQUESTS: usize = 64;
 /// How long an ingress waits for a cable that only this machine's speed holds up. Then it goes on,
 /// and what finds no room is dropped: nobody else's frames wait longer than this for it.
 const ROOM_WAIT: Duration = Duration::from_millis(2);
+
+/// Clients of the VDE socket that may be at their request at once.
+const HANDSHAKES: usize = 256;
 
 /// Events that may wait for a console. Full: the oldest are skipped there.
 const EVENTS: usize = 256;
@@ -151,7 +154,7 @@ fn run(
         .build()
         .context("cannot start the data-plane runtime")?;
     let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    let result = local.block_on(&runtime, async {
         let (taps, offload) = (config.taps.clone(), config.offload);
         let tap_failure = config.tap_failure;
         let streams = config.streams.clone();
@@ -179,8 +182,12 @@ fn run(
         }
         shard.cables.shut_down().await;
         anyhow::Ok(())
-    })
-    // Dropping the set drops every port, which removes its files.
+    });
+    // With the set goes every port, which removes its files.
+    drop(local);
+    // A name that is being looked up must not hold up the end.
+    runtime.shutdown_background();
+    result
 }
 
 fn set_up(
@@ -309,11 +316,15 @@ async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<CableEvent>
 }
 
 async fn accept_plugs(shard: &Rc<Shard>) {
+    let places = Rc::new(Semaphore::new(HANDSHAKES));
     loop {
+        let place = places.clone();
         match shard.server.accept().await {
             Ok(handshake) => {
                 let shard = shard.clone();
-                tokio::task::spawn_local(async move { shard.plug_in(handshake).await });
+                tokio::task::spawn_local(async move { shard.plug_in(handshake, &place).await });
+                // With all places taken the next client waits in the kernel's queue.
+                drop(places.acquire().await);
             }
             Err(err) => tracing::debug!(%err, "no plug accepted"),
         }
@@ -331,15 +342,17 @@ async fn age(shard: &Shard) {
 
 impl Shard {
     /// One client of the VDE socket, from its request to its end.
-    async fn plug_in(self: Rc<Self>, handshake: Handshake) {
-        if let Err(refusal) = self.serve_plug(handshake).await {
+    async fn plug_in(self: Rc<Self>, handshake: Handshake, places: &Semaphore) {
+        if let Err(refusal) = self.serve_plug(handshake, places).await {
             tracing::debug!(reason = %refusal, "plug refused");
             self.refused_plugs.borrow_mut().record(&refusal);
         }
     }
 
-    async fn serve_plug(&self, handshake: Handshake) -> Result<(), Refusal> {
+    async fn serve_plug(&self, handshake: Handshake, places: &Semaphore) -> Result<(), Refusal> {
+        let place = places.acquire().await;
         let pending = handshake.read_request().await?;
+        drop(place);
         let wish = match pending.request().kind {
             Kind::Management => Some(PortId(0)),
             Kind::Plug => pending.request().port.map(PortId),

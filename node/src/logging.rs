@@ -22,3 +22,19 @@ pub(crate) fn start(verbose: u8) {
         .with_target(false)
         .init();
 }
+
+/// An error and its causes on one line, each text once: a cause that is part of the text before it
+/// is not repeated.
+pub(crate) fn in_one_line(err: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in err.chain().map(ToString::to_string) {
+        if line.contains(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line
+}

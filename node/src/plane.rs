@@ -23,9 +23,12 @@ use crate::port::{Access, Counters, Endpoint, EndpointId, Peer, Port, PortIo};
 /// Frames that are relayed together at most.
 pub(crate) const BATCH: usize = 64;
 
-/// Cables that a frame may cross after its first: far more than the diameter of any sane mesh, few
-/// enough that a frame in a circle is gone within a millisecond.
-const MAX_HOPS: u8 = 63;
+/// Cables that a frame may cross after its first, 63 in all: far more than the diameter of any sane
+/// mesh, few enough that a frame in a circle is gone within a millisecond.
+pub(crate) const MAX_HOPS: u8 = 62;
+
+/// Plugs that may share a port: each gets a copy of every frame, in one turn of the data plane.
+const ENDPOINTS: usize = 64;
 
 /// A frame on its way through the data plane.
 #[derive(Debug, Clone, Copy)]
@@ -118,6 +121,8 @@ pub(crate) enum Denied {
     Taken(PortId),
     #[error("there is no port {0}")]
     OutOfRange(PortId),
+    #[error("port {0} has {ENDPOINTS} plugs already")]
+    Crowded(PortId),
     #[error("port {0} is for other users")]
     NotYours(PortId),
 }
@@ -168,6 +173,7 @@ impl Plane {
         }
         match self.port(id).filter(|port| !port.endpoints.is_empty()) {
             Some(port) if user.is_none() || port.user != user => Err(Denied::Taken(id)),
+            Some(port) if port.endpoints.len() >= ENDPOINTS => Err(Denied::Crowded(id)),
             Some(_) => Ok(id),
             None => {
                 let access = self.port(id).map(|port| port.access).unwrap_or_default();
@@ -246,6 +252,10 @@ impl Plane {
         if let Some(place) = self.ports.get_mut(id.0 as usize) {
             *place = None;
             self.bridge.remove_port(id);
+        }
+        // Number 0 keeps its place: numbers are counted from it.
+        while self.ports.len() > 1 && self.ports.last().is_some_and(Option::is_none) {
+            self.ports.pop();
         }
     }
 

@@ -21,6 +21,11 @@ impl RefusedPlugs {
             Refusal::Local { .. } => "local-failure",
             Refusal::Denied(_) => "denied",
         };
+        self.count(reason);
+    }
+
+    /// Counts one for a reason that has no [`Refusal`].
+    pub(crate) fn count(&mut self, reason: &'static str) {
         *self.0.entry(reason).or_default() += 1;
     }
 

@@ -39,7 +39,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         vde_socket: shard.server.directory().display().to_string(),
         listen: shard.cables.local_addr().map(|address| address.to_string()),
         ports,
-        macs: plane.bridge.snapshot(now).entries.len(),
+        macs: plane.bridge.entries(),
         trusted: trusted.map(|t| TrustedKey { key: t.key.to_string(), name: t.name }).collect(),
         cables: shard.cables.statuses(),
         refused: refused.collect(),

@@ -21,7 +21,7 @@ use rand::RngExt as _;
 use crate::config::{Listen, Offload, ShardConfig, TapFailure};
 use crate::driver::{self, DataPlane};
 use crate::plane::Vlans;
-use crate::signals;
+use crate::{logging, signals};
 use console_io::{Consoles, End};
 use execute::SwitchFacts;
 use management::Management;
@@ -55,7 +55,7 @@ pub fn main() -> ExitCode {
     match run(*arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            tracing::error!("{err:#}");
+            tracing::error!("{}", logging::in_one_line(&err));
             ExitCode::FAILURE
         }
     }

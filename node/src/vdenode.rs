@@ -20,7 +20,7 @@ pub fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            tracing::error!("{err:#}");
+            tracing::error!("{}", logging::in_one_line(&err));
             ExitCode::FAILURE
         }
     }

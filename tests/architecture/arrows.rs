@@ -51,7 +51,7 @@ const IO: &[&str] = &["tokio", "libc", "rustix", "socket2"];
 const PROGRAM: &[&str] =
     &["tokio", "libc", "rustix", "socket2", "clap", "anyhow", "tracing-subscriber"];
 
-/// The only package that makes taps and asks the kernel for addresses and routes.
+/// The only package that makes taps, asks the kernel for addresses and routes, and looks users up.
 const NODE: &[&str] = &[
     "tokio",
     "libc",
@@ -62,6 +62,7 @@ const NODE: &[&str] = &[
     "tracing-subscriber",
     "tun-tap",
     "rtnetlink",
+    "nix",
 ];
 
 /// The only package that speaks QUIC and TLS.

@@ -29,6 +29,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("an_untrusted_key_is_named_at_both_ends", &[], untrusted)
         .trial("a_disconnected_cable_stays_away", &[], disconnected)
         .trial("a_clean_exit_leaves_no_tap_and_no_socket", &[], clean_exit)
+        .trial("a_deleted_tap_closes_its_port", &[], deleted_tap)
 }
 
 fn ping_comes_back(pair: &Pair) -> Result<()> {
@@ -164,6 +165,15 @@ fn disconnected(scene: &Scene) -> Result<()> {
     let answers = Ping::to(INNER[1]).run(&pair.a.netns)?;
     ensure!(answers.received == 0, "frames pass without a cable");
     Ok(())
+}
+
+fn deleted_tap(scene: &Scene) -> Result<()> {
+    let pair = Pair::on_a_wire(scene)?;
+    let has_tap = || Ok(pair.a.node.ports()?.iter().any(|port| port["kind"] == "tap"));
+    ensure!(has_tap()?, "the tap has no port to begin with");
+    pair.a.netns.exec("ip", &["link", "delete", TAP])?;
+    wait_until("the port to be closed", CABLE_UP, || has_tap().map(|has_tap| !has_tap))?;
+    pair.a.node.status().map(drop)
 }
 
 fn clean_exit(scene: &Scene) -> Result<()> {

@@ -33,6 +33,10 @@ pub fn status(status: &Status) -> String {
         }
     };
     line("ports", &format!("{ports};  {} MAC addresses known", status.macs));
+    for trusted in &status.trusted {
+        let name = trusted.name.as_deref().unwrap_or("-");
+        line("trusted", &format!("{}  {name}", trusted.key));
+    }
     for warning in &status.warnings {
         line("warning", warning);
     }

@@ -20,6 +20,9 @@ const MAX_ANSWER: u64 = 32 * 1024 * 1024;
 /// How long a client that stopped reading may hold its connection: local readers are never slow.
 pub const STALL_LIMIT: Duration = Duration::from_secs(1);
 
+/// How long a client may say nothing before its place is given to another.
+pub const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
 /// How long a client waits for an answer; every request is answered at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
@@ -38,7 +41,10 @@ where
     loop {
         line.clear();
         let limit = u64::try_from(MAX_LINE + 1).expect("a small constant");
-        let count = (&mut reader).take(limit).read_until(b'\n', &mut line).await?;
+        let mut bounded = (&mut reader).take(limit);
+        let read = tokio::time::timeout(IDLE_LIMIT, bounded.read_until(b'\n', &mut line));
+        let Ok(count) = read.await else { return Ok(()) };
+        let count = count?;
         if count == 0 {
             return Ok(());
         }

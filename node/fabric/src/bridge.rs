@@ -86,6 +86,8 @@ pub struct Bridge {
     hub: bool,
     /// By the port's index.
     ports: Vec<Option<BridgePort>>,
+    /// The numbers of the ports that there are, ascending: floods must not look at the gaps.
+    in_use: Vec<PortId>,
     /// Those that exist.
     vlans: VlanSet,
     /// Whether any port has VLANs of its own.
@@ -100,6 +102,7 @@ impl Bridge {
         Self {
             hub: config.hub,
             ports: Vec::new(),
+            in_use: Vec::new(),
             vlans: [VlanId::ZERO].into_iter().collect(),
             is_vlan_aware: false,
             fdb: Fdb::new(&config),
@@ -126,6 +129,9 @@ impl Bridge {
             PortKind::Cable => (None, vlans),
         };
         *place = Some(BridgePort { kind, vlans });
+        if let Err(at) = self.in_use.binary_search(&port) {
+            self.in_use.insert(at, port);
+        }
         if lost.is_some() {
             self.vlans_changed(port);
         }
@@ -137,7 +143,10 @@ impl Bridge {
         if let Some(place) = self.ports.get_mut(port.index()) {
             *place = None;
         }
+        self.in_use.retain(|used| *used != port);
         self.vlans_changed(port);
+        let len = self.in_use.last().map_or(0, |last| last.index() + 1);
+        self.ports.truncate(len);
     }
 
     /// Forgets the stations behind a port that stays, with its VLANs: nothing is plugged in there
@@ -209,9 +218,8 @@ impl Bridge {
         frame: Classified,
     ) -> impl Iterator<Item = (PortId, TagAction)> {
         let knows_vlans = self.is_vlan_aware && !self.hub;
-        let numbered = (0..).map(PortId).zip(&self.ports);
-        numbered.filter_map(move |(id, port)| {
-            let port = port.as_ref().filter(|_| id != ingress)?;
+        self.in_use.iter().filter_map(move |&id| {
+            let port = self.ports[id.index()].as_ref().filter(|_| id != ingress)?;
             let tag = if knows_vlans { port.tag_for(frame)? } else { TagAction::AsIs };
             Some((id, tag))
         })
@@ -226,6 +234,11 @@ impl Bridge {
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` while there is no entry.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.fdb.next_expiry()
+    }
+
+    /// How many entries there are, those that are due but not yet swept included.
+    pub fn entries(&self) -> usize {
+        self.fdb.len()
     }
 
     /// A copy of the filtering database, without what is due at `now`.

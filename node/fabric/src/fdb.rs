@@ -139,6 +139,10 @@ impl Fdb {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     pub(crate) fn forget_all(&mut self) {
         while let Some(index) = self.by_age.oldest() {
             self.remove(index);

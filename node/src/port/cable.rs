@@ -12,7 +12,7 @@ use mesh::framing::{Reach, Received, RecordHeader};
 
 use super::{Counters, Part};
 use crate::driver::{Shard, now};
-use crate::plane::{Frame, Frames, Origin, Routes};
+use crate::plane::{Frame, Frames, MAX_HOPS, Origin, Routes};
 
 /// Whether a cable takes a frame as it is.
 pub(super) fn goes_whole(link: &Link, vnet: &VnetHeader) -> bool {
@@ -68,7 +68,8 @@ fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
             Reach::Flood { sequence } => Some(sequence),
             Reach::Unicast { .. } => None,
         };
-        let origin = Some(Origin { ingress: header.ingress, hops: header.hops, flood });
+        let origin =
+            Some(Origin { ingress: header.ingress, hops: header.hops.min(MAX_HOPS), flood });
         frames.push(Frame { bytes, vnet, origin });
         if frames.is_full() {
             plane.relay(id, &frames, now());

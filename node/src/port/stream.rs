@@ -1,12 +1,9 @@
 //! Clients of stream sockets as bridge ports: QEMU's `-netdev stream` and all who speak like it.
 
 use std::collections::BTreeMap;
-use std::fs::Permissions;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,20 +12,20 @@ use arrayvec::ArrayVec;
 use ether::VnetHeader;
 use ether::limits::MAX_FRAME;
 use fabric::{DropReason, PortId};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use vdeplug::SendError;
 use vdeplug::stream::{Decoder, Framing, RecvError, StreamConfig, StreamPort};
 
 use super::{Peer, PortIo};
 use crate::config::StreamAddress;
 use crate::driver::{Shard, now, wait_for_room};
+use crate::local_socket::LocalSocket;
 use crate::plane::{BATCH, Denied, Frame, Frames, Newcomer, Place};
-use crate::stale;
 
 /// How long a listener is left alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Clients whose port is remembered for when they come back. Full: no more are remembered.
+/// Clients whose port is remembered for when they come back. Full: one is forgotten.
 const KNOWN: usize = 1024;
 
 /// Who a stream client is, as far as it can be told when it comes back.
@@ -43,10 +40,10 @@ pub(crate) enum Who {
 /// The port that each stream client had, so that a guest whose link was down is itself again.
 pub(crate) type KnownStreams = BTreeMap<Who, PortId>;
 
-/// A socket that awaits stream clients; a unix socket's file goes when it is dropped.
+/// A socket that awaits stream clients.
 #[derive(Debug)]
 pub(crate) enum StreamListener {
-    Unix(UnixListener, PathBuf),
+    Unix(LocalSocket),
     Tcp(TcpListener),
 }
 
@@ -55,15 +52,7 @@ impl StreamListener {
     pub(crate) fn bind(at: &StreamAddress) -> anyhow::Result<Self> {
         match at {
             StreamAddress::Unix(path) => {
-                stale::make_way(path, "--stream")?;
-                let shown = path.display();
-                let listener = UnixListener::bind(path).with_context(|| {
-                    format!("cannot make the stream socket {shown}; choose another with --stream")
-                })?;
-                let listener = Self::Unix(listener, path.clone());
-                std::fs::set_permissions(path, Permissions::from_mode(0o600))
-                    .with_context(|| format!("cannot set the mode of {shown}"))?;
-                Ok(listener)
+                Ok(Self::Unix(LocalSocket::bind(path, 0o600, None, "--stream")?))
             }
             StreamAddress::Tcp(address) => {
                 let bind = || {
@@ -100,13 +89,13 @@ impl StreamListener {
 
     async fn accept(&self) -> io::Result<Client> {
         match self {
-            Self::Unix(listener, path) => {
-                let (stream, _) = listener.accept().await?;
+            Self::Unix(socket) => {
+                let (stream, _) = socket.listener.accept().await?;
                 let credentials = stream.peer_cred()?;
                 let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
                 Ok(Client {
                     stream: stream.into_std()?.into(),
-                    description: path.display().to_string(),
+                    description: socket.path().display().to_string(),
                     peer: Some(Peer { pid, uid: credentials.uid() }),
                     who: pid.map(Who::Process),
                 })
@@ -120,14 +109,6 @@ impl StreamListener {
                     who: Some(Who::Host(remote.ip())),
                 })
             }
-        }
-    }
-}
-
-impl Drop for StreamListener {
-    fn drop(&mut self) {
-        if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -146,6 +127,7 @@ async fn serve(shard: &Shard, client: Client) {
         Ok(port) => Rc::new(port),
         Err(err) => {
             tracing::debug!(%err, "stream refused");
+            shard.refused_plugs.borrow_mut().count("stream-not-usable");
             return;
         }
     };
@@ -159,6 +141,7 @@ async fn serve(shard: &Shard, client: Client) {
         Ok(place) => place,
         Err(err) => {
             tracing::debug!(%err, "stream refused");
+            shard.refused_plugs.borrow_mut().count("denied");
             return;
         }
     };
@@ -175,10 +158,12 @@ fn plug_in(shard: &Shard, newcomer: Newcomer, who: Option<Who>) -> Result<Place,
     let is_free = |id: &PortId| plane.port(*id).is_none_or(|port| port.endpoints.is_empty());
     let wish = who.as_ref().and_then(|who| known.get(who).copied()).filter(is_free);
     let place = plane.plug_in(wish, newcomer)?;
-    if let Some(who) = who
-        && (known.len() < KNOWN || known.contains_key(&who))
-    {
+    if let Some(who) = who {
         known.insert(who, place.port);
+        if known.len() > KNOWN {
+            // The lowest process number: likely the oldest, and gone.
+            known.pop_first();
+        }
     }
     Ok(place)
 }
@@ -203,7 +188,12 @@ async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
         let congested = match port.try_recv_batch(&mut decoder) {
             Ok(_) => relay(shard, id, &decoder),
             Err(RecvError::WouldBlock) => None,
-            Err(err) => return err,
+            Err(err) => {
+                if let RecvError::OutOfStep(_) = err {
+                    shard.refused_plugs.borrow_mut().count("stream-out-of-step");
+                }
+                return err;
+            }
         };
         wait_for_room(congested).await;
         // One batch a turn: the other ports and the cables come next.

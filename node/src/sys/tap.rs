@@ -159,12 +159,12 @@ impl Device {
         self.vnet
     }
 
-    /// Waits until there may be a frame to read.
+    /// Waits until there may be a frame to read, or the interface is deleted.
     ///
     /// # Errors
     /// When the runtime is shutting down.
     pub(crate) async fn readable(&self) -> io::Result<AsyncFdReadyGuard<'_, OwnedFd>> {
-        self.fd.readable().await
+        self.fd.ready(Interest::READABLE.add(Interest::ERROR)).await
     }
 
     /// Reads one frame, and its header where there are headers.
@@ -202,7 +202,8 @@ impl Device {
 fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which keeps it open and gives it to nobody;
     // an `OwnedFd` is the same descriptor all its life.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
+    let registered =
+        unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE.add(Interest::ERROR)) };
     registered.map_err(io::Error::from)
 }
 

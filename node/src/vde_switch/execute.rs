@@ -365,6 +365,7 @@ impl IntoErrno for Denied {
             Self::Taken(_) => Errno::EEXIST,
             Self::OutOfRange(_) => Errno::EINVAL,
             Self::NotYours(_) => Errno::EACCES,
+            Self::Crowded(_) => Errno::EADDRINUSE,
         }
     }
 }

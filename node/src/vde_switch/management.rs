@@ -1,19 +1,17 @@
 //! The management socket: a console for each client.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use console::Session;
-use tokio::net::UnixListener;
 use tokio::sync::{Notify, Semaphore};
 
 use super::VERSION;
 use super::console_io::{Consoles, End};
-use crate::{accounts, stale};
+use crate::accounts;
+use crate::local_socket::LocalSocket;
 
 /// Sessions at once. More wait until one ends.
 const SESSIONS: usize = 32;
@@ -21,39 +19,25 @@ const SESSIONS: usize = 32;
 /// How long the socket is left alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// A bound management socket, or none; its file goes when it is dropped.
+/// A bound management socket, or none.
 #[derive(Debug)]
 pub(super) enum Management {
     None,
-    At { listener: UnixListener, path: PathBuf },
+    At(LocalSocket),
 }
 
 impl Management {
     /// Binds in the place of a dead switch's socket.
     pub(super) fn bind(path: &Path, mode: u32, group: Option<&str>) -> anyhow::Result<Self> {
-        let shown = path.display();
-        let group = group
-            .map(|name| {
-                accounts::group_number(name).with_context(|| format!("No such group '{name}'"))
-            })
-            .transpose()?;
-        stale::make_way(path, "--mgmt")?;
-        let listener = UnixListener::bind(path).with_context(|| {
-            format!("cannot make the management socket {shown}; choose another with --mgmt")
-        })?;
-        let management = Self::At { listener, path: path.to_owned() };
-        std::fs::set_permissions(path, Permissions::from_mode(mode))
-            .with_context(|| format!("cannot set the mode of {shown}"))?;
-        if group.is_some() {
-            std::os::unix::fs::chown(path, None, group)
-                .with_context(|| format!("cannot give {shown} to that group"))?;
-        }
-        Ok(management)
+        let number =
+            |name| accounts::group_number(name).with_context(|| format!("No such group '{name}'"));
+        let group = group.map(number).transpose()?;
+        Ok(Self::At(LocalSocket::bind(path, mode, group, "--mgmt")?))
     }
 
     /// Serves clients until one of them shuts the switch down.
     pub(super) async fn serve(&self, consoles: &Consoles) {
-        let Self::At { listener, .. } = self else {
+        let Self::At(socket) = self else {
             return std::future::pending().await;
         };
         let places = Arc::new(Semaphore::new(SESSIONS));
@@ -61,7 +45,7 @@ impl Management {
         loop {
             let accepted = async {
                 let place = places.clone().acquire_owned().await.ok()?;
-                let (stream, _) = listener.accept().await.ok()?;
+                let (stream, _) = socket.listener.accept().await.ok()?;
                 Some((place, stream))
             };
             let accepted = tokio::select! {
@@ -81,14 +65,6 @@ impl Management {
                 }
                 drop(place);
             });
-        }
-    }
-}
-
-impl Drop for Management {
-    fn drop(&mut self) {
-        if let Self::At { path, .. } = self {
-            let _ = std::fs::remove_file(path);
         }
     }
 }

@@ -92,7 +92,7 @@ pub enum ConnectError {
     },
     /// The switch closed the connection instead of answering. The protocol gives no reason.
     #[error(
-        "the switch at {} refused; the port may be in use or not allowed, its log knows",
+        "the switch at {} refused; the port may be in use or not allowed; a vdenode counts the reasons in vdecable status",
         path.display()
     )]
     Refused {

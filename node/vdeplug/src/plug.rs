@@ -211,13 +211,29 @@ impl PeerCredentials {
 
 impl From<io::Error> for SendError {
     fn from(error: io::Error) -> Self {
+        // A runtime's own has no number.
+        if error.kind() == io::ErrorKind::WouldBlock {
+            return Self::WouldBlock;
+        }
         match error.raw_os_error().map(Errno::from_raw_os_error) {
-            Some(Errno::AGAIN) => Self::WouldBlock,
             Some(
                 Errno::CONNREFUSED | Errno::CONNRESET | Errno::NOTCONN | Errno::PIPE | Errno::NOENT,
             ) => Self::PeerGone,
             Some(Errno::MSGSIZE) => Self::TooLong,
             _ => Self::Other(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_is_told_as_such_whoever_says_so() {
+        let runtimes_own = io::Error::from(io::ErrorKind::WouldBlock);
+        for error in [runtimes_own, io::Error::from(Errno::AGAIN)] {
+            assert!(matches!(SendError::from(error), SendError::WouldBlock));
         }
     }
 }

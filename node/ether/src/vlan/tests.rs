@@ -1,3 +1,5 @@
+//! Tags put in, changed and taken out, and the virtio-net header that goes along.
+
 use proptest::prelude::*;
 
 use super::*;

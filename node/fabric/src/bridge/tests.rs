@@ -256,3 +256,15 @@ fn settings_changed_at_run_time_take_effect_at_once() {
     bridge.set_hub(false);
     assert!(!is_known(&mut bridge, start + Duration::from_secs(6)), "what was learned is gone");
 }
+
+#[test]
+fn a_port_with_a_high_number_leaves_no_gaps_to_walk_when_it_is_gone() {
+    let mut bridge = bridge(Config::default());
+    bridge.add_port(PortId::MAX, PortKind::Access);
+    let reached = |bridge: &Bridge| bridge.flood_ports(P[0], UNTAGGED).count();
+    assert_eq!(reached(&bridge), 4);
+    bridge.remove_port(PortId::MAX);
+    assert_eq!(reached(&bridge), 3);
+    assert_eq!(bridge.ports.len(), P.len());
+    assert_eq!(bridge.in_use, P);
+}

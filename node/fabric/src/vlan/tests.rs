@@ -1,3 +1,5 @@
+//! Which VLAN a frame is in, and with which tag it leaves.
+
 use ether::MacAddr;
 
 use super::*;

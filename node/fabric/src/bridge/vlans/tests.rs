@@ -1,3 +1,5 @@
+//! VLANs made, joined, left and removed, and who hears a frame then.
+
 use std::collections::BTreeSet;
 use std::time::Instant;
 
