@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use lab::traffic::{Direction, Iperf, Ping};
 use lab::{Scene, Suite};
 
-use crate::hosts::{INNER, Pair, WIRE};
+use crate::hosts::{Host, INNER, Pair, WIRE};
 
 /// Payload of an echo request that fills an IPv4 packet of 1500 octets.
 const FULL_PACKET: u32 = 1500 - 28;
@@ -16,6 +16,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
     suite
         .trial("two_hosts_ping_each_other_over_a_cable", &[], ping)
         .trial("a_cable_carries_tcp_in_both_directions", &["iperf3"], tcp)
+        .trial("super_frames_reach_a_plain_tap_in_finished_pieces", &["iperf3"], plain_tap)
         .trial("a_cable_runs_over_ipv6", &[], ipv6)
         .trial("full_frames_cross_a_path_of_1280_without_icmp", &["iperf3"], silent_router)
         .trial("full_frames_cross_a_wire_of_1280_without_icmp", &["iperf3"], small_wire)
@@ -42,6 +43,18 @@ fn tcp(scene: &Scene) -> Result<()> {
         }
     }
     pair.ping_both_ways(56)
+}
+
+fn plain_tap(scene: &Scene) -> Result<()> {
+    let pair = Pair::with_a_plain_tap(scene)?;
+    pair.plug_cable()?;
+    carries_full_frames(scene, &pair)?;
+    let offload = |host: &Host| -> Result<bool> {
+        let ports = host.node.ports()?;
+        Ok(ports.iter().any(|port| port["kind"] == "tap" && port["offload"] == true))
+    };
+    ensure!(offload(&pair.a)? && !offload(&pair.b)?, "the taps are not what they should be");
+    Ok(())
 }
 
 fn ipv6(scene: &Scene) -> Result<()> {

@@ -15,9 +15,14 @@ pub(crate) const WIRE: &str = "wire";
 /// Addresses on the taps: what guests see.
 pub(crate) const INNER: [&str; 2] = ["10.99.0.1", "10.99.0.2"];
 
-/// Addresses of the taps. Without one of its own, each new tap would get another, and neighbours
-/// believe the old one for half a minute.
-const MACS: [&str; 2] = ["02:00:00:99:00:01", "02:00:00:99:00:02"];
+/// What kind of tap a node has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tap {
+    /// With virtio-net headers and super-frames.
+    Offloading,
+    /// With finished frames only.
+    Plain,
+}
 
 /// One host.
 #[derive(Debug)]
@@ -26,24 +31,28 @@ pub(crate) struct Host {
     pub(crate) node: Node,
     pub(crate) netns: Netns,
     inner: &'static str,
-    mac: &'static str,
     mtu: u16,
 }
 
 impl Host {
-    fn start(scene: &Scene, name: &str, netns: Netns, number: usize) -> Result<Self> {
-        let node = Setup::inside(name, &netns).tap(TAP).start(scene)?;
-        let host = Self { node, netns, inner: INNER[number], mac: MACS[number], mtu: 1500 };
+    fn start(scene: &Scene, name: &str, netns: Netns, number: usize, tap: Tap) -> Result<Self> {
+        let setup = Setup::inside(name, &netns).tap(TAP);
+        let setup = match tap {
+            Tap::Offloading => setup,
+            Tap::Plain => setup.argument("--no-offload"),
+        };
+        let node = setup.start(scene)?;
+        let host = Self { node, netns, inner: INNER[number], mtu: 1500 };
         host.configure_tap()?;
         Ok(host)
     }
 
     /// Gives the tap its address, MTU and carrier, as an administrator does; again after each
-    /// start of the node, since a tap goes with the node that made it.
+    /// start of the node, since a tap goes with the node that made it. Its MAC address is the same
+    /// at each start, or neighbours would believe the old one for half a minute.
     pub(crate) fn configure_tap(&self) -> Result<()> {
         self.netns.flush_addresses(TAP)?;
         self.netns.set_mtu(TAP, self.mtu)?;
-        self.netns.ip(&["link", "set", TAP, "address", self.mac])?;
         self.netns.add_address(TAP, &format!("{}/24", self.inner))?;
         self.netns.set_up(TAP)
     }
@@ -75,20 +84,30 @@ pub(crate) struct Pair {
 impl Pair {
     /// Two hosts on one wire.
     pub(crate) fn on_a_wire(scene: &Scene) -> Result<Self> {
-        Self::on_a_wire_with(scene, ["10.77.0.1", "10.77.0.2"], 24)
+        Self::on_a_wire_with(scene, ["10.77.0.1", "10.77.0.2"], 24, Tap::Offloading)
+    }
+
+    /// Two hosts on one wire; the second one's tap takes finished frames only.
+    pub(crate) fn with_a_plain_tap(scene: &Scene) -> Result<Self> {
+        Self::on_a_wire_with(scene, ["10.77.0.1", "10.77.0.2"], 24, Tap::Plain)
     }
 
     /// Two hosts on one wire without any IPv4 outside.
     pub(crate) fn on_an_ipv6_wire(scene: &Scene) -> Result<Self> {
-        Self::on_a_wire_with(scene, ["fd77::1", "fd77::2"], 64)
+        Self::on_a_wire_with(scene, ["fd77::1", "fd77::2"], 64, Tap::Offloading)
     }
 
-    fn on_a_wire_with(scene: &Scene, outer: [&'static str; 2], prefix: u8) -> Result<Self> {
+    fn on_a_wire_with(
+        scene: &Scene,
+        outer: [&'static str; 2],
+        prefix: u8,
+        second: Tap,
+    ) -> Result<Self> {
         let (a, b) = (Netns::new("a")?, Netns::new("b")?);
         veth(&a, WIRE, &b, WIRE)?;
         a.add_address(WIRE, &format!("{}/{prefix}", outer[0]))?;
         b.add_address(WIRE, &format!("{}/{prefix}", outer[1]))?;
-        Self::start(scene, a, b, outer[1], None)
+        Self::start(scene, [a, b], outer[1], None, second)
     }
 
     /// Two hosts with a router between them. Only the router knows that its second link has a
@@ -111,18 +130,18 @@ impl Pair {
         b.set_default_route("10.77.2.1")?;
         router.enable_forwarding()?;
         router.drop_icmp()?;
-        Self::start(scene, a, b, "10.77.2.2", Some(router))
+        Self::start(scene, [a, b], "10.77.2.2", Some(router), Tap::Offloading)
     }
 
     fn start(
         scene: &Scene,
-        a: Netns,
-        b: Netns,
+        [a, b]: [Netns; 2],
         address_of_b: &'static str,
         router: Option<Netns>,
+        second: Tap,
     ) -> Result<Self> {
-        let a = Host::start(scene, "a", a, 0)?;
-        let b = Host::start(scene, "b", b, 1)?;
+        let a = Host::start(scene, "a", a, 0, Tap::Offloading)?;
+        let b = Host::start(scene, "b", b, 1, second)?;
         Ok(Self { a, b, address_of_b, _router: router })
     }
 

@@ -95,6 +95,11 @@ pub(crate) async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
             Ok(ready) => ready,
             Err(err) => return err,
         };
+        // An error condition means that the interface is gone. Reading may say so only a moment
+        // later, and the condition is told once.
+        if ready.ready().is_error() {
+            return io::Error::from_raw_os_error(libc::EBADFD);
+        }
         let congested = match service(shard, id, &tap) {
             Ok(congested) => congested,
             Err(err) => {
