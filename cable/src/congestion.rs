@@ -123,9 +123,14 @@ impl Controller for Auto {
     }
 }
 
+/// Whether a window is the open one.
+pub fn is_open(window: u64) -> bool {
+    window == OPEN_WINDOW
+}
+
 /// The profile that a window shows: `open` or `cubic`.
 pub fn profile_of(window: u64) -> &'static str {
-    if window == OPEN_WINDOW { "open" } else { "cubic" }
+    if is_open(window) { "open" } else { "cubic" }
 }
 
 #[cfg(test)]

@@ -210,7 +210,7 @@ impl Link {
 
     /// Whether waiting for room is short: only this machine's speed, not a slow path, is behind it.
     pub fn is_open(&self) -> bool {
-        congestion::profile_of(self.connection.congestion_state().window()) == "open"
+        congestion::is_open(self.connection.congestion_state().window())
     }
 
     /// Completes when no frame waits for room, or the cable has ended.

@@ -420,22 +420,12 @@ impl Plane {
     }
 
     fn hand(&mut self, egress: PortId, index: usize, tag: TagAction) {
-        if let Some(Some(port)) = self.ports.get_mut(egress.0 as usize) {
-            if port.share.is_empty() {
-                self.touched.push(egress);
-            }
-            port.hand(index, tag);
-        }
+        give(&mut self.ports, &mut self.touched, egress, index, tag);
     }
 
     fn hand_to_all(&mut self, ingress: PortId, index: usize, classified: Classified) {
         for (egress, tag) in self.bridge.flood_ports(ingress, classified) {
-            if let Some(Some(port)) = self.ports.get_mut(egress.0 as usize) {
-                if port.share.is_empty() {
-                    self.touched.push(egress);
-                }
-                port.hand(index, tag);
-            }
+            give(&mut self.ports, &mut self.touched, egress, index, tag);
         }
     }
 
@@ -449,5 +439,21 @@ impl Plane {
             }
         }
         congested
+    }
+}
+
+/// Adds a frame to a port's share of the batch.
+fn give(
+    ports: &mut [Option<Box<Port>>],
+    touched: &mut Vec<PortId>,
+    egress: PortId,
+    index: usize,
+    tag: TagAction,
+) {
+    if let Some(Some(port)) = ports.get_mut(egress.0 as usize) {
+        if port.share.is_empty() {
+            touched.push(egress);
+        }
+        port.hand(index, tag);
     }
 }
