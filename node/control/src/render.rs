@@ -32,7 +32,8 @@ pub fn status(status: &Status) -> String {
             kinds.join(", ")
         }
     };
-    line("ports", &format!("{ports};  {} MAC addresses known", status.macs));
+    let addresses = if status.macs == 1 { "address" } else { "addresses" };
+    line("ports", &format!("{ports};  {} MAC {addresses} known", status.macs));
     for trusted in &status.trusted {
         let name = trusted.name.as_deref().unwrap_or("-");
         line("trusted", &format!("{}  {name}", trusted.key));
