@@ -5,6 +5,7 @@ mod cli;
 mod commands;
 mod plug;
 
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -42,17 +43,30 @@ fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
         Some(AskError::Refused(failure)) => (1, failure.clone()),
         Some(AskError::NotRunning { path, source }) => {
             let fix = match source.kind() {
-                std::io::ErrorKind::PermissionDenied => {
+                io::ErrorKind::PermissionDenied => {
                     format!("run as the user who started the node ({path} is closed to you)")
                 }
                 _ => "start vdenode, or name the right one with --node or --control".to_owned(),
             };
             (3, control::Failure::new("no node answers", format!("{path}: {source}"), fix))
         }
-        Some(AskError::Broken { path, source }) => (
-            1,
-            control::Failure::new("the node stopped answering", format!("{path}: {source}"), ""),
-        ),
+        Some(AskError::Broken { path, source }) => (1, broken(path, source)),
         None => (1, control::Failure::new("failed", format!("{err:#}"), "")),
+    }
+}
+
+fn broken(path: &str, source: &io::Error) -> control::Failure {
+    let what = "the node stopped answering";
+    match source.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => control::Failure::new(
+            what,
+            format!("{path}: no answer for ten seconds"),
+            "the node is stopped or overloaded; look at its log",
+        ),
+        _ => control::Failure::new(
+            what,
+            format!("{path}: {source}"),
+            "the node ended, or that is not the control socket of a node",
+        ),
     }
 }

@@ -35,13 +35,14 @@ pub(crate) struct Cli {
     /// Await QEMU's stream netdevs on a unix socket or a TCP address; repeatable
     ///
     /// Also for passt, libkrun and socket_vmnet: a frame is a 32-bit big-endian length and octets.
+    /// TCP is neither encrypted nor authenticated: keep it to addresses that only friends reach.
     #[arg(long, value_name = "PATH|ADDR:PORT")]
     pub(crate) stream: Vec<String>,
 
     /// UDP address on which cables are awaited
     ///
     /// Default: `[::]:7667`, which takes IPv4 too
-    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_listen")]
+    #[arg(long, value_name = "ADDR:PORT", conflicts_with = "no_listen", value_parser = address)]
     pub(crate) listen: Option<SocketAddr>,
 
     /// Await no cables; this node only dials
@@ -75,6 +76,12 @@ pub(crate) struct Cli {
     /// Log more: -v decisions, -vv everything; RUST_LOG overrides
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "write an address and a port, for example 0.0.0.0:7667 or [::]:7667".to_owned()
+    })
 }
 
 fn octal(text: &str) -> Result<u32, String> {
