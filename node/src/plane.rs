@@ -292,10 +292,11 @@ impl Plane {
     }
 
     fn lowest_free(&self) -> Option<PortId> {
-        let in_use =
-            |port: &Option<Box<Port>>| port.as_ref().is_some_and(|port| !port.endpoints.is_empty());
+        let is_free = |port: &Option<Box<Port>>| {
+            port.as_ref().is_none_or(|port| port.endpoints.is_empty() && !port.reserved)
+        };
         // Port 0 is kept for who asks for it: it is VDE's management port.
-        let free = self.ports.iter().skip(1).position(|port| !in_use(port));
+        let free = self.ports.iter().skip(1).position(is_free);
         let id = PortId(u32::try_from(free.unwrap_or(self.ports.len() - 1) + 1).ok()?);
         (id.0 < self.settings.ports).then_some(id)
     }
@@ -325,11 +326,7 @@ impl Plane {
 
     /// The ports in use, by number.
     pub(crate) fn ports(&self) -> impl Iterator<Item = (PortId, &Port)> {
-        let numbered = (0..).map(PortId).zip(&self.ports);
-        numbered.filter_map(|(id, port)| {
-            let port = port.as_deref().filter(|port| !port.endpoints.is_empty())?;
-            Some((id, port))
-        })
+        self.all_ports().filter(|(_, port)| !port.endpoints.is_empty())
     }
 
     pub(crate) fn port(&self, id: PortId) -> Option<&Port> {

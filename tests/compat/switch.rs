@@ -23,6 +23,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("the_console_answers_as_debians_switch", &["vde_switch"], same_answers)
         .trial("unixcmd_drives_the_switch", &["unixcmd", "vde_plug"], unixcmd)
         .trial("a_daemon_is_ready_when_the_command_returns", &["vde_plug"], daemon)
+        .trial("a_port_that_is_not_allocatable_goes_only_to_who_asks", &["vde_plug"], reserved_port)
         .trial("a_killed_switch_leaves_nothing_that_stops_the_next", &[], after_kill)
         .trial("modes_are_those_of_vde", &["vde_switch"], modes)
         .trial("the_end_of_standard_input_ends_the_switch", &[], end_of_input)
@@ -173,6 +174,19 @@ fn unixcmd(scene: &Scene) -> Result<()> {
     let id = id.with_context(|| format!("no endpoint in {ports}"))?;
     ask(&["port/epclose", "1", id])?;
     wait_until("an empty port", SOON, || Ok(!switch.ask("port/print")?.contains("endpoint ID")))
+}
+
+fn reserved_port(scene: &Scene) -> Result<()> {
+    let switch = Switch::ours(scene, "switch")?;
+    ensure!(switch.ask("port/create 1")?.contains("1000 Success"), "port 1 is not made");
+    let has_plug =
+        |port: u32| Ok(switch.ask(&format!("port/print {port}"))?.contains("endpoint ID"));
+    let _anywhere = Plug::insert(scene, "anywhere", &switch.socket)?;
+    wait_until("a plug at port 2", SOON, || has_plug(2))?;
+    ensure!(!has_plug(1)?, "port 1 was given to a plug that did not ask for it");
+    let address = format!("{}[1]", switch.socket.display());
+    let _asking = Plug::insert(scene, "asking", Path::new(&address))?;
+    wait_until("the plug that asked at port 1", SOON, || has_plug(1))
 }
 
 fn daemon(scene: &Scene) -> Result<()> {
