@@ -24,8 +24,8 @@ use crate::plane::{Newcomer, Plane, Settings};
 use crate::port::stream::{KnownStreams, StreamListener};
 use crate::port::{self, Peer, PortIo};
 use crate::refused::RefusedPlugs;
-use crate::requests;
 use crate::vde_switch::execute::{self, SwitchFacts};
+use crate::{logging, requests};
 
 /// Requests that may wait for the data plane. Full: the control plane waits.
 const REQUESTS: usize = 64;
@@ -161,7 +161,9 @@ fn run(
         let (shard, cable_events) = set_up(config, events)?;
         for name in &taps {
             match shard.plug_tap(name, offload) {
-                Err(err) if tap_failure == TapFailure::Told => tracing::error!("{err:#}"),
+                Err(err) if tap_failure == TapFailure::Told => {
+                    tracing::error!("{}", logging::in_one_line(&err));
+                }
                 result => result?,
             }
         }

@@ -11,11 +11,12 @@ use ::cable::Link;
 use arrayvec::ArrayVec;
 use ether::segment::{SegmentBuffer, split_into};
 use ether::{TagAction, VnetHeader};
-use fabric::{DropCounters, DropReason, PortKind};
+use fabric::{DropCounters, DropReason, PortId, PortKind};
 use tokio::sync::Notify;
 use vdeplug::stream::StreamPort;
 use vdeplug::{Plug, SendError, SendOutcome};
 
+use crate::driver::{Shard, now};
 use crate::plane::{BATCH, Frame, Frames, Routes};
 
 /// What moves through a port. Every counter is of frames or octets since the port came into use.
@@ -164,6 +165,30 @@ impl Endpoint {
             PortIo::Cable(link) => cable::send(link, parts, routes, counters),
         }
     }
+}
+
+/// Relays what a port without virtio-net headers has brought, at most a batch; nothing stands for a
+/// frame that was too long to be taken.
+fn relay_plain<'a>(
+    shard: &Shard,
+    id: PortId,
+    brought: impl Iterator<Item = Option<&'a [u8]>>,
+) -> Option<Rc<Link>> {
+    // Both batches of datagrams and those of a stream are of this size.
+    const { assert!(BATCH >= vdeplug::mmsg::BATCH) };
+    let mut frames: Frames<'_> = ArrayVec::new();
+    let mut oversize = 0;
+    for bytes in brought {
+        match bytes {
+            Some(bytes) => frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None }),
+            None => oversize += 1,
+        }
+    }
+    let mut plane = shard.plane.borrow_mut();
+    if oversize > 0 {
+        plane.record_drops(id, DropReason::Oversize, oversize);
+    }
+    plane.relay(id, &frames, now())
 }
 
 /// Sends plain frames without waiting.

@@ -119,7 +119,6 @@ fn shard_config(arguments: &SwitchArguments) -> anyhow::Result<ShardConfig> {
             priority: arguments.priority,
             mode,
             management,
-            hub: arguments.hub,
             hash,
         }),
     })

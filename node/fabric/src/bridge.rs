@@ -155,6 +155,11 @@ impl Bridge {
         self.fdb.forget_port(port);
     }
 
+    /// Whether every frame is flooded.
+    pub fn is_hub(&self) -> bool {
+        self.hub
+    }
+
     /// Turns the bridge into a hub or back; see [`Config::hub`]. What was learned is forgotten.
     pub fn set_hub(&mut self, hub: bool) {
         self.hub = hub;

@@ -8,19 +8,17 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use arrayvec::ArrayVec;
-use ether::VnetHeader;
 use ether::limits::MAX_FRAME;
-use fabric::{DropReason, PortId};
+use fabric::PortId;
 use tokio::net::TcpListener;
 use vdeplug::SendError;
 use vdeplug::stream::{Decoder, Framing, RecvError, StreamConfig, StreamPort};
 
-use super::{Peer, PortIo};
+use super::{Peer, PortIo, relay_plain};
 use crate::config::StreamAddress;
-use crate::driver::{Shard, now, wait_for_room};
+use crate::driver::{Shard, wait_for_room};
 use crate::local_socket::LocalSocket;
-use crate::plane::{BATCH, Denied, Frame, Frames, Newcomer, Place};
+use crate::plane::{Denied, Newcomer, Place};
 
 /// How long a listener is left alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -202,18 +200,7 @@ async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
 }
 
 fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Rc<cable::Link>> {
-    let mut frames: Frames<'_> = ArrayVec::new();
-    let mut oversize = 0;
-    for bytes in decoder.frames().take(BATCH) {
-        if bytes.len() > MAX_FRAME {
-            oversize += 1;
-        } else {
-            frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None });
-        }
-    }
-    let mut plane = shard.plane.borrow_mut();
-    if oversize > 0 {
-        plane.record_drops(id, DropReason::Oversize, oversize);
-    }
-    plane.relay(id, &frames, now())
+    let fitting = |bytes: &&[u8]| bytes.len() <= MAX_FRAME;
+    let frames = decoder.frames().map(|bytes| Some(bytes).filter(fitting));
+    relay_plain(shard, id, frames)
 }

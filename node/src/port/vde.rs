@@ -3,16 +3,14 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use arrayvec::ArrayVec;
-use ether::VnetHeader;
 use ether::limits::MAX_FRAME;
-use fabric::{DropReason, PortId};
+use fabric::PortId;
 use tokio::sync::Notify;
 use vdeplug::mmsg::RecvBatch;
 use vdeplug::{Plug, Unplugged};
 
-use crate::driver::{Shard, now, wait_for_room};
-use crate::plane::{BATCH, Frame, Frames};
+use super::relay_plain;
+use crate::driver::{Shard, wait_for_room};
 
 /// QEMU's VDE client reads into a buffer of this many octets; the kernel would cut what is longer,
 /// and neither side would know.
@@ -56,19 +54,6 @@ async fn read_on(shard: &Shard, id: PortId, plug: &Plug) -> std::io::Error {
 }
 
 fn relay(shard: &Shard, id: PortId, batch: &RecvBatch) -> Option<Rc<cable::Link>> {
-    const { assert!(BATCH >= vdeplug::mmsg::BATCH) };
-    let mut frames: Frames<'_> = ArrayVec::new();
-    let mut oversize = 0;
-    for datagram in batch.iter() {
-        if datagram.truncated {
-            oversize += 1;
-        } else {
-            frames.push(Frame { bytes: datagram.bytes, vnet: VnetHeader::PLAIN, origin: None });
-        }
-    }
-    let mut plane = shard.plane.borrow_mut();
-    if oversize > 0 {
-        plane.record_drops(id, DropReason::Oversize, oversize);
-    }
-    plane.relay(id, &frames, now())
+    let frames = batch.iter().map(|datagram| (!datagram.truncated).then_some(datagram.bytes));
+    relay_plain(shard, id, frames)
 }

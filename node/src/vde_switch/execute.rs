@@ -25,7 +25,6 @@ pub(crate) struct SwitchFacts {
     /// Permissions of the data sockets.
     pub(crate) mode: u32,
     pub(crate) management: Option<(PathBuf, u32)>,
-    pub(crate) hub: bool,
     /// Size, collection interval and persistence are kept to be shown; only the expiry acts.
     pub(crate) hash: HashView,
 }
@@ -196,7 +195,7 @@ impl Console<'_> {
     fn port(&mut self, command: &SwitchCommand) -> Outcome {
         match command {
             SwitchCommand::PortShowinfo => {
-                let (numports, hub) = (self.plane.settings.ports, self.facts.hub);
+                let (numports, hub) = (self.plane.settings.ports, self.plane.bridge.is_hub());
                 return Ok(Reply::data([PortsView { numports, hub }]));
             }
             SwitchCommand::PortPrint(port) => return self.ports(*port, false),
@@ -208,7 +207,6 @@ impl Console<'_> {
                 self.plane.settings.ports = number.get().min(PortId::MAX.0 + 1);
             }
             SwitchCommand::PortSethub { hub } => {
-                self.facts.hub = *hub;
                 self.plane.bridge.set_hub(*hub);
             }
             SwitchCommand::PortCreateauto => {
