@@ -20,7 +20,7 @@ pub(crate) struct Cli {
     #[arg(long, short, value_name = "DIR")]
     pub(crate) sock: Option<PathBuf>,
 
-    /// Mode of the VDE sockets, in octal [default: 0600]
+    /// Mode of the sockets that VMs use, in octal [default: 0600]
     #[arg(long, short, value_name = "OCT", value_parser = octal)]
     pub(crate) mode: Option<u32>,
 
@@ -28,7 +28,7 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "OCT", value_parser = octal)]
     pub(crate) dirmode: Option<u32>,
 
-    /// Group of the VDE directory and sockets, by name or number
+    /// Group of the VDE directory and of the sockets that VMs use, by name or number
     #[arg(long, short, value_name = "GROUP")]
     pub(crate) group: Option<String>,
 
@@ -38,6 +38,17 @@ pub(crate) struct Cli {
     /// TCP is neither encrypted nor authenticated: keep it to addresses that only friends reach.
     #[arg(long, value_name = "PATH|ADDR:PORT")]
     pub(crate) stream: Vec<String>,
+
+    /// Exchange frames as datagrams on a unix or UDP socket, with one peer; repeatable
+    ///
+    /// For QEMU's dgram netdevs, and for unixgram clients of vfkit and libkrun. REMOTE is the other
+    /// end; without it that is whoever sends first. UDP is neither encrypted nor authenticated.
+    #[arg(long, value_name = "LOCAL[=REMOTE]")]
+    pub(crate) dgram: Vec<String>,
+
+    /// Await clients that send frames as sequenced packets (UML's bess); repeatable
+    #[arg(long, value_name = "PATH")]
+    pub(crate) seqpacket: Vec<PathBuf>,
 
     /// UDP address on which cables are awaited
     ///
@@ -52,6 +63,10 @@ pub(crate) struct Cli {
     /// Plug in a tap interface of this host, made when missing (root); repeatable
     #[arg(long, short, value_name = "IF")]
     pub(crate) tap: Vec<String>,
+
+    /// Plug in the tap, or macvtap, on which this inherited descriptor is open; repeatable
+    #[arg(long, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+    pub(crate) tap_fd: Vec<i32>,
 
     /// Take plain frames from taps: no segmentation offload, no partial checksums
     #[arg(long)]

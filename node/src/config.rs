@@ -1,5 +1,7 @@
 //! From flags to a configuration that holds together. The only place that knows the defaults.
 
+mod address;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,9 @@ use anyhow::{Context as _, bail};
 use control::path::{Surroundings, is_node_name};
 use fabric::PortId;
 
+pub(crate) use address::{DgramAddress, StreamAddress, TapAddress};
+
+use crate::accounts;
 use crate::cli::Cli;
 use crate::plane::Vlans;
 use crate::vde_switch::execute::SwitchFacts;
@@ -26,10 +31,14 @@ pub(crate) struct ShardConfig {
     pub(crate) name: String,
     pub(crate) vde: vdeplug::ServerConfig,
     pub(crate) listen: Listen,
-    pub(crate) taps: Vec<String>,
+    pub(crate) taps: Vec<TapAddress>,
     pub(crate) tap_failure: TapFailure,
     pub(crate) offload: Offload,
     pub(crate) streams: Vec<StreamAddress>,
+    pub(crate) dgrams: Vec<DgramAddress>,
+    /// Unix sockets on which clients of sequenced packets are awaited.
+    pub(crate) sequenced: Vec<PathBuf>,
+    pub(crate) sockets: SocketAccess,
     pub(crate) hub: bool,
     pub(crate) ageing_time: Duration,
     /// Where key, cables and trust are kept; none to keep nothing.
@@ -59,24 +68,17 @@ pub(crate) enum Offload {
     Never,
 }
 
-/// Where stream clients are awaited.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum StreamAddress {
-    /// A unix socket.
-    Unix(PathBuf),
-    /// A TCP address.
-    Tcp(SocketAddr),
+/// Who may use the sockets of VMs that are not VDE's, as mode bits of chmod(2) and a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SocketAccess {
+    pub(crate) mode: u32,
+    pub(crate) group: Option<u32>,
 }
 
-impl StreamAddress {
-    /// A path has a slash; everything else must be an address and port.
-    fn parse(text: &str) -> anyhow::Result<Self> {
-        if text.contains('/') {
-            return Ok(Self::Unix(text.into()));
-        }
-        text.parse().map(Self::Tcp).with_context(|| {
-            format!("--stream {text:?} is neither a path, with a slash, nor an address and port, as 127.0.0.1:5555")
-        })
+impl Default for SocketAccess {
+    /// The owner alone.
+    fn default() -> Self {
+        Self { mode: 0o600, group: None }
     }
 }
 
@@ -124,7 +126,7 @@ impl NodeConfig {
         let mut vde = vdeplug::ServerConfig::new(directory);
         vde.mode = cli.mode;
         vde.directory_mode = cli.dirmode;
-        vde.group = cli.group;
+        vde.group = cli.group.clone();
         let state = cli
             .state
             .or_else(|| surroundings.state(&cli.name))
@@ -135,9 +137,15 @@ impl NodeConfig {
             .or_else(|| surroundings.control(&cli.name))
             .context(no_runtime)
             .context("--control is needed")?;
-        let streams: anyhow::Result<_> =
-            cli.stream.iter().map(|text| StreamAddress::parse(text)).collect();
-        let streams = streams?;
+        let streams: Result<_, _> = cli.stream.iter().map(|at| StreamAddress::parse(at)).collect();
+        let dgrams: Result<_, _> = cli.dgram.iter().map(|at| DgramAddress::parse(at)).collect();
+        let group = |name: &String| {
+            accounts::group_number(name).with_context(|| format!("there is no group {name:?}"))
+        };
+        let sockets = SocketAccess {
+            mode: cli.mode.unwrap_or_else(|| SocketAccess::default().mode),
+            group: cli.group.as_ref().map(group).transpose()?,
+        };
         let shard = ShardConfig {
             vde,
             listen: match (cli.listen, cli.no_listen) {
@@ -145,9 +153,17 @@ impl NodeConfig {
                 (Some(address), false) => Listen::At(address),
                 (None, false) => Listen::Anywhere,
             },
-            taps: cli.tap,
+            taps: cli
+                .tap
+                .into_iter()
+                .map(TapAddress::Name)
+                .chain(cli.tap_fd.into_iter().map(TapAddress::Descriptor))
+                .collect(),
             offload: if cli.no_offload { Offload::Never } else { Offload::WherePossible },
-            streams,
+            streams: streams?,
+            dgrams: dgrams?,
+            sequenced: cli.seqpacket,
+            sockets,
             hub: cli.hub,
             tap_failure: TapFailure::Fatal,
             ageing_time: fabric::Config::default().ageing_time,

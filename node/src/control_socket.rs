@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use control::{Answer, Failure, Request, transport};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::config::SocketAccess;
 use crate::driver::Asked;
 use crate::local_socket::LocalSocket;
 
@@ -34,7 +35,7 @@ impl ControlSocket {
                 format!("cannot make the directory of the control socket {shown}; choose another with --control")
             })?;
         }
-        Ok(Self { socket: LocalSocket::bind(path, 0o600, None, "--control")? })
+        Ok(Self { socket: LocalSocket::bind(path, SocketAccess::default(), "--control")? })
     }
 
     /// Serves clients for ever.

@@ -8,34 +8,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cable::hello::Introduction;
-use cable::{CableEvent, Cables, CablesConfig, Identity, Link, Trust};
+use cable::{CableEvent, Cables, CablesConfig, Identity, Trust};
 use console::{Event, Reply, SwitchCommand};
 use control::{Answer, Failure, Request};
-use fabric::PortId;
 use mesh::Nick;
 use rand::RngExt as _;
-use tokio::sync::{Semaphore, broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
+use vdeplug::Server;
 use vdeplug::mmsg::RecvBatch;
-use vdeplug::{Handshake, Kind, Plug, Refusal, Server};
 
-use crate::config::{Listen, Offload, ShardConfig, TapFailure};
+use crate::config::{Listen, ShardConfig, TapFailure};
 use crate::plane::{Newcomer, Plane, Settings};
 use crate::port::stream::{KnownStreams, StreamListener};
-use crate::port::{self, Peer, PortIo};
+use crate::port::{self, PortIo};
 use crate::refused::RefusedPlugs;
 use crate::vde_switch::execute::{self, SwitchFacts};
 use crate::{logging, requests};
 
 /// Requests that may wait for the data plane. Full: the control plane waits.
 const REQUESTS: usize = 64;
-
-/// How long an ingress waits for a cable that only this machine's speed holds up. Then it goes on,
-/// and what finds no room is dropped: nobody else's frames wait longer than this for it.
-const ROOM_WAIT: Duration = Duration::from_millis(2);
-
-/// Clients of the VDE socket that may be at their request at once.
-const HANDSHAKES: usize = 256;
 
 /// Events that may wait for a console. Full: the oldest are skipped there.
 const EVENTS: usize = 256;
@@ -157,10 +149,11 @@ fn run(
     let result = local.block_on(&runtime, async {
         let (taps, offload) = (config.taps.clone(), config.offload);
         let tap_failure = config.tap_failure;
-        let streams = config.streams.clone();
+        let (streams, dgrams) = (config.streams.clone(), config.dgrams.clone());
+        let (sequenced, access) = (config.sequenced.clone(), config.sockets);
         let (shard, cable_events) = set_up(config, events)?;
-        for name in &taps {
-            match shard.plug_tap(name, offload) {
+        for at in &taps {
+            match port::tap::plug_in(&shard, at, offload) {
                 Err(err) if tap_failure == TapFailure::Told => {
                     tracing::error!("{}", logging::in_one_line(&err));
                 }
@@ -168,7 +161,13 @@ fn run(
             }
         }
         for at in &streams {
-            StreamListener::bind(at)?.spawn(&shard);
+            StreamListener::bind(at, access)?.spawn(&shard);
+        }
+        for at in &dgrams {
+            port::dgram::exchange(&shard, at, access)?;
+        }
+        for path in &sequenced {
+            port::dgram::accept(&shard, path, access)?;
         }
         let _ = ready.send(Ready {
             key: shard.identity.public().to_string(),
@@ -179,7 +178,7 @@ fn run(
             _ = stopped => {}
             () = serve_requests(&shard, requests) => {}
             () = follow_cables(&shard, cable_events) => {}
-            () = accept_plugs(&shard) => {}
+            () = port::vde::accept(&shard) => {}
             () = age(&shard) => {}
         }
         shard.cables.shut_down().await;
@@ -317,106 +316,11 @@ async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<CableEvent>
     }
 }
 
-async fn accept_plugs(shard: &Rc<Shard>) {
-    let places = Rc::new(Semaphore::new(HANDSHAKES));
-    loop {
-        let place = places.clone();
-        match shard.server.accept().await {
-            Ok(handshake) => {
-                let shard = shard.clone();
-                tokio::task::spawn_local(async move { shard.plug_in(handshake, &place).await });
-                // With all places taken the next client waits in the kernel's queue.
-                drop(places.acquire().await);
-            }
-            Err(err) => tracing::debug!(%err, "no plug accepted"),
-        }
-    }
-}
-
 async fn age(shard: &Shard) {
     /// Entries that are due are not used anyway; the sweep only frees their memory.
     const SWEEP: Duration = Duration::from_secs(10);
     loop {
         tokio::time::sleep(SWEEP).await;
         shard.plane.borrow_mut().bridge.handle_timeout(now());
-    }
-}
-
-impl Shard {
-    /// One client of the VDE socket, from its request to its end.
-    async fn plug_in(self: Rc<Self>, handshake: Handshake, places: &Semaphore) {
-        if let Err(refusal) = self.serve_plug(handshake, places).await {
-            tracing::debug!(reason = %refusal, "plug refused");
-            self.refused_plugs.borrow_mut().record(&refusal);
-        }
-    }
-
-    async fn serve_plug(&self, handshake: Handshake, places: &Semaphore) -> Result<(), Refusal> {
-        let place = places.acquire().await;
-        let pending = handshake.read_request().await?;
-        drop(place);
-        let wish = match pending.request().kind {
-            Kind::Management => Some(PortId(0)),
-            Kind::Plug => pending.request().port.map(PortId),
-        };
-        // VDE has no word for no: the request is not answered.
-        let admitted = self.plane.borrow().admit(wish, Some(pending.peer().uid));
-        if let Err(err) = admitted {
-            let refusal = Refusal::Denied(err.to_string().into());
-            pending.refuse(&refusal);
-            return Err(refusal);
-        }
-        let plug = Rc::new(pending.accept()?);
-        let description = plug.description().to_string();
-        let newcomer = Newcomer {
-            io: PortIo::Vde(plug.clone()),
-            max_frame: port::vde::max_frame(&description),
-            description,
-            peer: Some(Peer::from(plug.peer())),
-        };
-        let place = self
-            .plane
-            .borrow_mut()
-            .plug_in(wish, newcomer)
-            .map_err(|err| Refusal::Denied(err.to_string().into()))?;
-        tracing::debug!(port = %place.port, who = %plug_name(&plug), "plugged in");
-        let cut = self.plane.borrow().cut(place).unwrap_or_default();
-        let end = port::vde::pump(self, place.port, plug, &cut).await;
-        self.plane.borrow_mut().unplug(place);
-        tracing::debug!(port = %place.port, reason = ?end, "unplugged");
-        Ok(())
-    }
-
-    fn plug_tap(self: &Rc<Self>, name: &str, offload: Offload) -> anyhow::Result<()> {
-        let tap = Rc::new(port::tap::Tap::open(name, self.identity.interface_mac(name), offload)?);
-        let newcomer = Newcomer {
-            io: PortIo::Tap(tap.clone()),
-            description: name.to_owned(),
-            max_frame: ether::limits::MAX_FRAME,
-            peer: None,
-        };
-        let place = self.plane.borrow_mut().plug_in(None, newcomer)?;
-        let shard = self.clone();
-        tokio::task::spawn_local(async move {
-            let name = tap.device.name().to_owned();
-            let err = port::tap::pump(&shard, place.port, tap).await;
-            shard.plane.borrow_mut().unplug(place);
-            tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
-        });
-        Ok(())
-    }
-}
-
-fn plug_name(plug: &Plug) -> String {
-    format!("{} (uid {})", plug.description(), plug.peer().uid)
-}
-
-/// Waits a moment for a congested cable that is only as slow as this machine. A cable with a slow
-/// path is not waited for: its queue drops.
-pub(crate) async fn wait_for_room(congested: Option<Rc<Link>>) {
-    if let Some(link) = congested
-        && link.is_open()
-    {
-        let _ = tokio::time::timeout(ROOM_WAIT, link.room()).await;
     }
 }

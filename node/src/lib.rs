@@ -20,6 +20,7 @@ mod local_socket;
 mod logging;
 mod plane;
 mod port;
+mod pressure;
 mod refused;
 mod requests;
 mod signals;

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use arrayvec::ArrayVec;
-use cable::Link;
 use console::Event;
 use ether::segment::SegmentBuffer;
 use ether::{FrameHeader, TagAction, VlanId, VnetHeader};
@@ -19,6 +18,7 @@ use mesh::flood::{FloodVerdict, FloodWindow};
 use tokio::sync::{Notify, broadcast};
 
 use crate::port::{Access, Counters, Endpoint, EndpointId, Peer, Port, PortIo};
+use crate::pressure::{Congested, Patience};
 
 /// Frames that are relayed together at most.
 pub(crate) const BATCH: usize = 64;
@@ -205,7 +205,9 @@ impl Plane {
         let cut = Rc::default();
         let place = self.ports[port.0 as usize].get_or_insert_default();
         place.user = user;
-        place.endpoints.push(Endpoint { id: endpoint, io, description, max_frame, peer, cut });
+        let patience = Patience::default();
+        let id = endpoint;
+        place.endpoints.push(Endpoint { id, io, description, max_frame, peer, cut, patience });
         let (number, id) = (port.0, endpoint.0);
         self.tell(Event::EndpointOpened { port: number, endpoint: id });
         self.tell(Event::Described { port: number, endpoint: id, description: words });
@@ -340,14 +342,14 @@ impl Plane {
         }
     }
 
-    /// Relays a batch from one ingress. Gives the cable that has no room left for it, if there is
-    /// one, so that the ingress may wait.
+    /// Relays a batch from one ingress. Gives the egress whose queue is filling, if there is one,
+    /// so that the ingress may wait.
     pub(crate) fn relay(
         &mut self,
         ingress: PortId,
         frames: &Frames<'_>,
         now: Instant,
-    ) -> Option<Rc<Link>> {
+    ) -> Option<Congested> {
         let mut routes = Routes::new();
         for (index, frame) in frames.iter().enumerate() {
             let verdict = self.judge(ingress, frame, now);
@@ -426,13 +428,13 @@ impl Plane {
         }
     }
 
-    fn flush(&mut self, frames: &Frames<'_>, routes: &Routes) -> Option<Rc<Link>> {
+    fn flush(&mut self, frames: &Frames<'_>, routes: &Routes) -> Option<Congested> {
+        let alone = self.touched.len() == 1;
         let mut congested = None;
         for id in self.touched.drain(..) {
             if let Some(Some(port)) = self.ports.get_mut(id.0 as usize) {
-                congested = port
-                    .flush(frames, routes, &mut self.segments, &mut self.retagged)
-                    .or(congested);
+                let full = port.flush(frames, routes, &mut self.segments, &mut self.retagged);
+                congested = full.filter(|full| alone || full.is_cable()).or(congested);
             }
         }
         congested

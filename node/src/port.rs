@@ -1,6 +1,7 @@
 //! Bridge ports: what is behind each, its counters, and how a batch leaves through it.
 
 pub(crate) mod cable;
+pub(crate) mod dgram;
 pub(crate) mod stream;
 pub(crate) mod tap;
 pub(crate) mod vde;
@@ -13,11 +14,14 @@ use ether::segment::{SegmentBuffer, split_into};
 use ether::{TagAction, VnetHeader};
 use fabric::{DropCounters, DropReason, PortId, PortKind};
 use tokio::sync::Notify;
+use vdeplug::dgram::DgramPort;
+use vdeplug::mmsg::RecvBatch;
 use vdeplug::stream::StreamPort;
 use vdeplug::{Plug, SendError, SendOutcome};
 
 use crate::driver::{Shard, now};
 use crate::plane::{BATCH, Frame, Frames, Routes};
+use crate::pressure::{Congested, Patience};
 
 /// What moves through a port. Every counter is of frames or octets since the port came into use.
 #[derive(Debug, Clone, Default)]
@@ -41,6 +45,8 @@ pub(crate) enum PortIo {
     Vde(Rc<Plug>),
     /// A client of a stream socket.
     Stream(Rc<StreamPort>),
+    /// The other end of a datagram or sequenced-packet socket.
+    Dgram(Rc<DgramPort>),
     /// An interface of this host.
     Tap(Rc<tap::Tap>),
     /// Another node.
@@ -53,6 +59,8 @@ impl PortIo {
         match self {
             Self::Vde(_) => "vde",
             Self::Stream(_) => "stream",
+            Self::Dgram(port) if port.is_sequenced() => "seqpacket",
+            Self::Dgram(_) => "dgram",
             Self::Tap(_) => "tap",
             Self::Cable(_) => "cable",
         }
@@ -61,7 +69,7 @@ impl PortIo {
     /// Its role in the bridge.
     pub(crate) fn role(&self) -> PortKind {
         match self {
-            Self::Vde(_) | Self::Stream(_) | Self::Tap(_) => PortKind::Access,
+            Self::Vde(_) | Self::Stream(_) | Self::Dgram(_) | Self::Tap(_) => PortKind::Access,
             Self::Cable(_) => PortKind::Cable,
         }
     }
@@ -98,6 +106,7 @@ pub(crate) struct Endpoint {
     pub(crate) peer: Option<Peer>,
     /// Told when an operator wants it out.
     pub(crate) cut: Rc<Notify>,
+    pub(crate) patience: Patience,
 }
 
 /// Who may plug into a port that is out of use. Nobody named: everyone. Root always may.
@@ -138,7 +147,7 @@ impl Endpoint {
     /// Whether super-frames cross it whole.
     pub(crate) fn has_offload(&self) -> bool {
         match &self.io {
-            PortIo::Vde(_) | PortIo::Stream(_) => false,
+            PortIo::Vde(_) | PortIo::Stream(_) | PortIo::Dgram(_) => false,
             PortIo::Tap(tap) => tap.device.has_vnet(),
             PortIo::Cable(link) => link.takes_super_frames(),
         }
@@ -147,7 +156,7 @@ impl Endpoint {
     fn takes_whole(&self, vnet: &VnetHeader) -> bool {
         vnet.is_plain()
             || match &self.io {
-                PortIo::Vde(_) | PortIo::Stream(_) => false,
+                PortIo::Vde(_) | PortIo::Stream(_) | PortIo::Dgram(_) => false,
                 PortIo::Tap(tap) => tap.device.has_vnet(),
                 PortIo::Cable(link) => cable::goes_whole(link, vnet),
             }
@@ -159,6 +168,9 @@ impl Endpoint {
                 send_plain(parts, self.max_frame, counters, |frames| plug.try_send_batch(frames));
             }
             PortIo::Stream(port) => {
+                send_plain(parts, self.max_frame, counters, |frames| port.try_send_batch(frames));
+            }
+            PortIo::Dgram(port) => {
                 send_plain(parts, self.max_frame, counters, |frames| port.try_send_batch(frames));
             }
             PortIo::Tap(tap) => parts.iter().for_each(|part| tap.send(part, counters)),
@@ -173,7 +185,7 @@ fn relay_plain<'a>(
     shard: &Shard,
     id: PortId,
     brought: impl Iterator<Item = Option<&'a [u8]>>,
-) -> Option<Rc<Link>> {
+) -> Option<Congested> {
     // Both batches of datagrams and those of a stream are of this size.
     const { assert!(BATCH >= vdeplug::mmsg::BATCH) };
     let mut frames: Frames<'_> = ArrayVec::new();
@@ -189,6 +201,12 @@ fn relay_plain<'a>(
         plane.record_drops(id, DropReason::Oversize, oversize);
     }
     plane.relay(id, &frames, now())
+}
+
+/// Relays a batch of datagrams, each of which is a frame.
+fn relay_datagrams(shard: &Shard, id: PortId, batch: &RecvBatch) -> Option<Congested> {
+    let frames = batch.iter().map(|datagram| (!datagram.truncated).then_some(datagram.bytes));
+    relay_plain(shard, id, frames)
 }
 
 /// Sends plain frames without waiting.
@@ -230,15 +248,15 @@ impl Port {
         }
     }
 
-    /// Sends this port's share of a batch to each of its endpoints. Gives the cable that has no
-    /// room left, if there is one.
+    /// Sends this port's share of a batch to each of its endpoints. Gives the one whose queue is
+    /// filling, if there is one.
     pub(crate) fn flush(
         &mut self,
         frames: &Frames<'_>,
         routes: &Routes,
         segments: &mut SegmentBuffer,
         retagged: &mut Vec<u8>,
-    ) -> Option<Rc<Link>> {
+    ) -> Option<Congested> {
         let mut share = std::mem::take(&mut self.share);
         let tags = std::mem::take(&mut self.tags);
         let own;
@@ -254,11 +272,8 @@ impl Port {
             emit(&share, frames, whole, segments, &mut self.counters, |counters, parts| {
                 endpoint.send(parts, routes, counters);
             });
-            if let PortIo::Cable(link) = &endpoint.io
-                && link.is_congested()
-            {
-                congested = Some(link.clone());
-            }
+            congested =
+                Congested::look(&endpoint.io, &endpoint.patience, share.len()).or(congested);
         }
         congested
     }

@@ -18,7 +18,7 @@ use console::{Invocation, Session, SwitchArguments};
 use ether::MacAddr;
 use rand::RngExt as _;
 
-use crate::config::{Listen, Offload, ShardConfig, TapFailure};
+use crate::config::{Listen, Offload, ShardConfig, SocketAccess, TapAddress, TapFailure};
 use crate::driver::{self, DataPlane};
 use crate::plane::Vlans;
 use crate::{logging, signals};
@@ -105,10 +105,13 @@ fn shard_config(arguments: &SwitchArguments) -> anyhow::Result<ShardConfig> {
         name: "vde_switch".to_owned(),
         vde,
         listen: Listen::No,
-        taps: arguments.taps.clone(),
+        taps: arguments.taps.iter().cloned().map(TapAddress::Name).collect(),
         tap_failure: TapFailure::Told,
         offload: Offload::WherePossible,
         streams: Vec::new(),
+        dgrams: Vec::new(),
+        sequenced: Vec::new(),
+        sockets: SocketAccess::default(),
         hub: arguments.hub,
         ageing_time: hash.expiry,
         state: None,

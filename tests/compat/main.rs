@@ -6,6 +6,7 @@ mod lifecycle;
 mod plugs;
 mod refusals;
 mod ring;
+mod sockets;
 mod switch;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         lifecycle::trials,
         refusals::trials,
         switch::trials,
+        sockets::trials,
         ring::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()

@@ -15,10 +15,11 @@ use vdeplug::SendError;
 use vdeplug::stream::{Decoder, Framing, RecvError, StreamConfig, StreamPort};
 
 use super::{Peer, PortIo, relay_plain};
-use crate::config::StreamAddress;
-use crate::driver::{Shard, wait_for_room};
+use crate::config::{SocketAccess, StreamAddress};
+use crate::driver::Shard;
 use crate::local_socket::LocalSocket;
 use crate::plane::{Denied, Newcomer, Place};
+use crate::pressure::{Congested, wait_for_room};
 
 /// How long a listener is left alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,11 +47,11 @@ pub(crate) enum StreamListener {
 }
 
 impl StreamListener {
-    /// Binds, a unix socket for its owner only.
-    pub(crate) fn bind(at: &StreamAddress) -> anyhow::Result<Self> {
+    /// Binds; `access` is that of a unix socket.
+    pub(crate) fn bind(at: &StreamAddress, access: SocketAccess) -> anyhow::Result<Self> {
         match at {
             StreamAddress::Unix(path) => {
-                Ok(Self::Unix(LocalSocket::bind(path, 0o600, None, "--stream")?))
+                Ok(Self::Unix(LocalSocket::bind(path, access, "--stream")?))
             }
             StreamAddress::Tcp(address) => {
                 let bind = || {
@@ -199,7 +200,7 @@ async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
     }
 }
 
-fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Rc<cable::Link>> {
+fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Congested> {
     let fitting = |bytes: &&[u8]| bytes.len() <= MAX_FRAME;
     let frames = decoder.frames().map(|bytes| Some(bytes).filter(fitting));
     relay_plain(shard, id, frames)

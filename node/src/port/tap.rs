@@ -6,15 +6,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
+use ether::VnetHeader;
 use ether::limits::MAX_SUPER_FRAME;
-use ether::{MacAddr, VnetHeader};
 use fabric::{DropReason, PortId};
 
-use super::{Counters, Part};
-use crate::config::Offload;
-use crate::driver::{Shard, now, wait_for_room};
-use crate::plane::{BATCH, Frame, Frames};
-use crate::sys::tap::{Device, TapError};
+use super::{Counters, Part, PortIo};
+use crate::config::{Offload, TapAddress};
+use crate::driver::{Shard, now};
+use crate::plane::{BATCH, Frame, Frames, Newcomer};
+use crate::pressure::{Congested, wait_for_room};
+use crate::sys::tap::Device;
 
 /// Octets read from a tap in one turn: one super-frame and what fits beside it. More would only
 /// lengthen the queue of a cable, where the other ports' frames wait, too.
@@ -29,11 +30,31 @@ pub(crate) struct Tap {
     pub(crate) device: Device,
 }
 
-impl Tap {
-    pub(crate) fn open(name: &str, mac: MacAddr, offload: Offload) -> Result<Self, TapError> {
-        Ok(Self { device: Device::open(name, mac, offload)? })
-    }
+/// Opens an interface and plugs it in for as long as it is there.
+pub(crate) fn plug_in(shard: &Rc<Shard>, at: &TapAddress, offload: Offload) -> anyhow::Result<()> {
+    let device = match at {
+        TapAddress::Name(name) => Device::open(name, shard.identity.interface_mac(name), offload)?,
+        TapAddress::Descriptor(number) => Device::inherit(*number, offload)?,
+    };
+    let tap = Rc::new(Tap { device });
+    let newcomer = Newcomer {
+        io: PortIo::Tap(tap.clone()),
+        description: tap.device.name().to_owned(),
+        max_frame: ether::limits::MAX_FRAME,
+        peer: None,
+    };
+    let place = shard.plane.borrow_mut().plug_in(None, newcomer)?;
+    let shard = shard.clone();
+    tokio::task::spawn_local(async move {
+        let name = tap.device.name().to_owned();
+        let err = pump(&shard, place.port, tap).await;
+        shard.plane.borrow_mut().unplug(place);
+        tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
+    });
+    Ok(())
+}
 
+impl Tap {
     /// Writes one frame. A tap has a queue of its own in the kernel and never makes us wait.
     pub(super) fn send(&self, part: &Part<'_>, counters: &mut Counters) {
         match self.device.send(&part.vnet, part.bytes) {
@@ -89,7 +110,7 @@ impl TapBatch {
 }
 
 /// Reads from a tap as long as the node runs, or until the interface is deleted.
-pub(crate) async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
+async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
     loop {
         let mut ready = match tap.device.readable().await {
             Ok(ready) => ready,
@@ -118,13 +139,13 @@ pub(crate) async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
     }
 }
 
-fn service(shard: &Shard, id: PortId, tap: &Tap) -> io::Result<Option<Rc<cable::Link>>> {
+fn service(shard: &Shard, id: PortId, tap: &Tap) -> io::Result<Option<Congested>> {
     let mut batch = shard.tap_batch.borrow_mut();
     batch.fill(&tap.device)?;
     Ok(relay(shard, id, &batch))
 }
 
-fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Rc<cable::Link>> {
+fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Congested> {
     let mut frames: Frames<'_> = ArrayVec::new();
     let mut bad = 0;
     for (range, vnet) in &batch.frames {

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use ether::{MacAddr, VnetHeader};
@@ -85,6 +85,16 @@ pub(crate) enum TapError {
         /// As given.
         name: String,
     },
+    /// The descriptor that was given is not open, or on something else.
+    #[error(
+        "descriptor {number} is not open on a tap ({source}); the program that starts this one must pass it, as a shell does with {number}<>/dev/tapN"
+    )]
+    NotATap {
+        /// As given.
+        number: i32,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Anything else.
     #[error("cannot make tap {name}: {source}")]
     Other {
@@ -122,7 +132,7 @@ impl Device {
             }
         };
         let plain = Iface::without_packet_info(name, Mode::Tap).map_err(failed)?;
-        let was_persistent = flags(plain.as_raw_fd()).map_err(failed)? & IFF_PERSIST != 0;
+        let was_persistent = interface(plain.as_raw_fd()).map_err(failed)?.flags & IFF_PERSIST != 0;
         if !was_persistent {
             set_mac(plain.as_raw_fd(), mac).map_err(failed)?;
         }
@@ -147,6 +157,35 @@ impl Device {
         rustix::io::ioctl_fionbio(&fd, true).map_err(|err| failed(err.into()))?;
         let fd = register(fd).map_err(failed)?;
         Ok(Self { fd, name: name.to_owned(), vnet: false })
+    }
+
+    /// Takes over a descriptor that this process inherited, open on a tap or macvtap device.
+    ///
+    /// # Errors
+    /// [`TapError::NotATap`]; [`TapError::Other`].
+    pub(crate) fn inherit(number: i32, offload: Offload) -> Result<Self, TapError> {
+        let not_a_tap = |source| TapError::NotATap { number, source };
+        let request = interface(number).map_err(not_a_tap)?;
+        if request.flags & IFF_TAP == 0 {
+            return Err(not_a_tap(io::ErrorKind::InvalidInput.into()));
+        }
+        let len = request.name.iter().position(|octet| *octet == 0).unwrap_or(request.name.len());
+        let name = String::from_utf8_lossy(&request.name[..len]).into_owned();
+        let failed = |source: io::Error| TapError::Other { name: name.clone(), source };
+        // SAFETY: the number was open just now. It came by the command line from whoever started
+        // this process and gave it the descriptor; nothing else here knows or uses it.
+        let fd = unsafe { OwnedFd::from_raw_fd(number) };
+        let vnet = request.flags & IFF_VNET_HDR != 0;
+        if vnet {
+            set_up_headers(&fd, offload).map_err(failed)?;
+        } else {
+            ioctl(number, TUNSETOFFLOAD, 0).map_err(failed)?;
+        }
+        rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)
+            .map_err(|err| failed(err.into()))?;
+        rustix::io::ioctl_fionbio(&fd, true).map_err(|err| failed(err.into()))?;
+        let fd = register(fd).map_err(failed)?;
+        Ok(Self { fd, name, vnet })
     }
 
     /// The interface's name.
@@ -255,12 +294,21 @@ fn attach_with_headers(name: &str) -> io::Result<OwnedFd> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    let header_len = i32::try_from(VnetHeader::LEN).expect("ten");
-    ioctl_pointer(fd.as_raw_fd(), TUNSETVNETHDRSZ, header_len)?;
-    ioctl_pointer(fd.as_raw_fd(), TUNSETVNETLE, 1)?;
-    ioctl(fd.as_raw_fd(), TUNSETOFFLOAD, OFFLOAD_TCP | OFFLOAD_UDP)
-        .or_else(|_old_kernel| ioctl(fd.as_raw_fd(), TUNSETOFFLOAD, OFFLOAD_TCP))?;
+    set_up_headers(&fd, Offload::WherePossible)?;
     Ok(fd)
+}
+
+/// Settles the form of the virtio-net headers of a device that has them.
+fn set_up_headers(fd: &OwnedFd, offload: Offload) -> io::Result<()> {
+    let fd = fd.as_raw_fd();
+    let header_len = i32::try_from(VnetHeader::LEN).expect("ten");
+    ioctl_pointer(fd, TUNSETVNETHDRSZ, header_len)?;
+    ioctl_pointer(fd, TUNSETVNETLE, 1)?;
+    match offload {
+        Offload::Never => ioctl(fd, TUNSETOFFLOAD, 0),
+        Offload::WherePossible => ioctl(fd, TUNSETOFFLOAD, OFFLOAD_TCP | OFFLOAD_UDP)
+            .or_else(|_old_kernel| ioctl(fd, TUNSETOFFLOAD, OFFLOAD_TCP)),
+    }
 }
 
 fn set_mac(fd: RawFd, mac: MacAddr) -> io::Result<()> {
@@ -272,12 +320,13 @@ fn set_mac(fd: RawFd, mac: MacAddr) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn flags(fd: RawFd) -> io::Result<i16> {
+/// The name and flags of the device on which a descriptor is open.
+fn interface(fd: RawFd) -> io::Result<InterfaceRequest> {
     let mut request = InterfaceRequest { name: [0; 16], flags: 0, padding: [0; 22] };
     // SAFETY: TUNGETIFF writes one `struct ifreq`, of 40 octets; `request` has that layout and
     // outlives the call.
     let result = unsafe { libc::ioctl(fd, TUNGETIFF as _, &raw mut request) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request.flags) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(request) }
 }
 
 fn ioctl(fd: RawFd, request: u64, value: u32) -> io::Result<()> {

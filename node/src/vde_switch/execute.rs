@@ -321,7 +321,7 @@ fn endpoint_view(endpoint: &Endpoint) -> EndpointView {
         module: match endpoint.io {
             PortIo::Vde(_) => Module::UnixProgram,
             PortIo::Tap(_) => Module::Tap,
-            PortIo::Stream(_) => Module::Other("stream"),
+            PortIo::Stream(_) | PortIo::Dgram(_) => Module::Other(endpoint.io.kind()),
             PortIo::Cable(_) => Module::Other("cable"),
         },
         description: Some(endpoint.description.clone()),

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::VERSION;
 use super::console_io::{Consoles, End};
 use crate::accounts;
+use crate::config::SocketAccess;
 use crate::local_socket::LocalSocket;
 
 /// Sessions at once. More wait until one ends.
@@ -32,7 +33,7 @@ impl Management {
         let number =
             |name| accounts::group_number(name).with_context(|| format!("No such group '{name}'"));
         let group = group.map(number).transpose()?;
-        Ok(Self::At(LocalSocket::bind(path, mode, group, "--mgmt")?))
+        Ok(Self::At(LocalSocket::bind(path, SocketAccess { mode, group }, "--mgmt")?))
     }
 
     /// Serves clients until one of them shuts the switch down.

@@ -11,17 +11,15 @@
 //! sequence, no offload header.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, RecvFlags, SocketAddrAny, SocketType, sockopt};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
-use crate::plug::{DEFAULT_SEND_BUFFER, SendError, SendOutcome};
+use crate::plug::{DEFAULT_SEND_BUFFER, SendOutcome};
+use crate::queue::DatagramQueue;
 use crate::stream::RecvError;
-use crate::sys::mmsg::{self, BATCH, RecvBatch};
-use crate::sys::watched::{Nonblocking, watch};
+use crate::sys::mmsg::RecvBatch;
 
 /// What vfkit's `unixgram` clients send first, so that the other side learns their address. It is
 /// no frame.
@@ -31,7 +29,7 @@ pub const HELLO: [u8; 4] = *b"VFKT";
 /// the caller's.
 #[derive(Debug)]
 pub struct DgramPort {
-    socket: AsyncFd<Nonblocking>,
+    socket: DatagramQueue,
     kind: Kind,
 }
 
@@ -77,7 +75,7 @@ impl DgramPort {
     /// Outside a tokio runtime with I/O.
     pub fn new(socket: impl Into<OwnedFd>) -> Result<Self, DgramOpenError> {
         let port = Self::open(socket.into())?;
-        match rustix::net::getpeername(port.socket.get_ref()) {
+        match rustix::net::getpeername(&port.socket) {
             Ok(Some(_)) => Ok(port),
             Ok(None) | Err(Errno::NOTCONN) => Err(DgramOpenError::NotConnected),
             Err(errno) => Err(DgramOpenError::local("examine", errno.into())),
@@ -98,6 +96,7 @@ impl DgramPort {
         loop {
             let mut ready = port
                 .socket
+                .readiness()
                 .readable()
                 .await
                 .map_err(|error| DgramOpenError::local("wait for", error))?;
@@ -132,14 +131,14 @@ impl DgramPort {
             // Elsewhere the sender's buffer is the only one.
             let _ = sockopt::set_socket_recv_buffer_size(&socket, DEFAULT_SEND_BUFFER);
         }
-        let socket = watch(socket, Interest::READABLE.add(Interest::WRITABLE))
-            .map_err(|error| DgramOpenError::local("watch", error))?;
+        let socket =
+            DatagramQueue::new(socket).map_err(|error| DgramOpenError::local("watch", error))?;
         Ok(Self { socket, kind })
     }
 
     /// Looks at the first datagram and connects to its sender. `false` when that was nobody.
     fn meet(&self) -> Result<bool, Errno> {
-        let socket = self.socket.get_ref();
+        let socket = &self.socket;
         let mut octets = [0; HELLO.len() + 1];
         let receive = |octets: &mut [u8], flags| {
             retry_on_intr(|| rustix::net::recvfrom(socket, &mut *octets, flags))
@@ -155,13 +154,32 @@ impl DgramPort {
         Ok(met)
     }
 
+    /// Whether the socket is one of sequenced packets.
+    pub fn is_sequenced(&self) -> bool {
+        self.kind == Kind::Sequenced
+    }
+
+    /// Whether somebody still answers at the peer's path: whoever has it now is the peer from then
+    /// on. Always true of other kinds of sockets, whose end is told or cannot be known.
+    pub fn is_attended(&self) -> bool {
+        if self.kind != Kind::Local {
+            return true;
+        }
+        match rustix::net::getpeername(&self.socket) {
+            // One without a name, as of a pair, is told when a frame is sent.
+            Ok(Some(peer)) if peer.addr_len() as usize > size_of::<libc::sa_family_t>() => {
+                rustix::net::connect(&self.socket, &peer).is_ok()
+            }
+            _ => true,
+        }
+    }
+
     /// Waits until frames may have arrived. Cancel safe.
     ///
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
-        self.socket.readable().await?.retain_ready();
-        Ok(())
+        self.socket.readable().await
     }
 
     /// Waits until there may be room in the queue to the peer. Cancel safe.
@@ -169,8 +187,7 @@ impl DgramPort {
     /// # Errors
     /// When the runtime is shutting down.
     pub async fn writable(&self) -> io::Result<()> {
-        self.socket.writable().await?.retain_ready();
-        Ok(())
+        self.socket.writable().await
     }
 
     /// Takes what has arrived, up to 64 frames, without waiting. Returns their number, at least 1.
@@ -180,14 +197,7 @@ impl DgramPort {
     /// [`RecvError::WouldBlock`] when nothing has arrived; [`RecvError::Closed`] when the peer of
     /// a `SOCK_SEQPACKET` is gone, the only kind where this is seen here; [`RecvError::Failed`].
     pub fn try_recv_batch(&self, batch: &mut RecvBatch) -> Result<usize, RecvError> {
-        let mut received = None;
-        let result = self.socket.try_io(Interest::READABLE, |socket| {
-            let count = batch.receive(socket.as_fd())?;
-            received = Some(count);
-            // As in a plug: a batch that is not full emptied the queue.
-            if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(count) }
-        });
-        let count = received.map_or(result, Ok).map_err(|error| match error.kind() {
+        let count = self.socket.try_recv_batch(batch).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => RecvError::WouldBlock,
             // A report on what was sent before; there may be frames behind it.
             io::ErrorKind::ConnectionRefused if self.kind == Kind::Internet => {
@@ -213,27 +223,12 @@ impl DgramPort {
     /// Sends frames, each as one datagram, without waiting. `PeerGone` on UDP may be true for a
     /// moment only.
     pub fn try_send_batch(&self, frames: &[&[u8]]) -> SendOutcome {
-        let mut sent = 0;
-        while sent < frames.len() {
-            match self.send_some(&frames[sent..]) {
-                Ok(count) => sent += count,
-                Err(error) => return SendOutcome { sent, stopped: Some(SendError::from(error)) },
-            }
-        }
-        SendOutcome { sent, stopped: None }
+        self.socket.try_send_batch(frames)
     }
 
-    fn send_some(&self, frames: &[&[u8]]) -> io::Result<usize> {
-        let mut tried = false;
-        let result = self.socket.try_io(Interest::WRITABLE, |socket| {
-            tried = true;
-            mmsg::send(socket.as_fd(), frames)
-        });
-        if tried {
-            return result;
-        }
-        // As in a plug: there may be room although the runtime has seen no event yet.
-        mmsg::send(self.socket.get_ref().as_fd(), frames)
+    /// Whether the queue to the peer is so full that a further batch may be lost. A system call.
+    pub fn is_crowded(&self) -> bool {
+        self.socket.is_crowded()
     }
 }
 

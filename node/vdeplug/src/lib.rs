@@ -26,6 +26,7 @@ pub mod client;
 pub mod dgram;
 pub mod path;
 pub mod plug;
+mod queue;
 pub mod refusal;
 pub mod request;
 pub mod server;

@@ -1,8 +1,8 @@
-//! The calls of the C library that need `unsafe`: batched datagrams ([`mmsg`]), descriptors
-//! that the runtime watches, and the group database. Everything else goes through `rustix`.
+//! The calls of the C library that need `unsafe`: batched datagrams ([`mmsg`]), the
+//! fill of a send queue, descriptors that the runtime watches, and the group database. Everything else goes through `rustix`.
 #![expect(
     unsafe_code,
-    reason = "recvmmsg, sendmmsg, getgrnam_r and watching a descriptor have no safe form here"
+    reason = "recvmmsg, sendmmsg, SIOCOUTQ, getgrnam_r and watching a descriptor have no safe form here"
 )]
 
 use std::ffi::CString;
@@ -10,6 +10,7 @@ use std::io;
 use std::ptr;
 
 pub mod mmsg;
+pub(crate) mod outq;
 pub(crate) mod watched;
 
 /// The longest entry of the group database that is read: a group of some thousand members.

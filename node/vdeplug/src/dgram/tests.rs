@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use rustix::net::SocketFlags;
 
 use super::*;
+use crate::plug::SendError;
 
 async fn recv(port: &DgramPort) -> Result<Vec<Vec<u8>>, RecvError> {
     let mut batch = RecvBatch::new(1518);
@@ -58,7 +59,7 @@ async fn udp_sockets_carry_frames_both_ways() {
     exchange(&a, &b).await;
     // That nobody listened for a moment is no reason to give up.
     let [a_address, b_address] = [&a, &b].map(|port| {
-        let name = rustix::net::getsockname(port.socket.get_ref()).unwrap();
+        let name = rustix::net::getsockname(&port.socket).unwrap();
         SocketAddr::try_from(name).unwrap()
     });
     drop(b);

@@ -34,6 +34,8 @@ pub struct StreamPort {
     encoder: Mutex<Encoder>,
     /// Told when something is queued.
     queued: Notify,
+    /// Told when nothing is queued any more.
+    drained: Notify,
 }
 
 /// One direction of a stream, in an error's words.
@@ -155,6 +157,7 @@ impl StreamPort {
             output,
             encoder: Mutex::new(Encoder::new(config)),
             queued: Notify::new(),
+            drained: Notify::new(),
         }
     }
 
@@ -245,12 +248,25 @@ impl StreamPort {
         Ok(())
     }
 
+    /// Waits until nothing is queued; somebody must [`StreamPort::keep_flushing`]. Cancel safe.
+    pub async fn room(&self) {
+        loop {
+            let drained = self.drained.notified();
+            if self.queued() == 0 {
+                return;
+            }
+            drained.await;
+        }
+    }
+
     /// Sends what is queued, without waiting. `Ok` when nothing is queued any more.
     ///
     /// # Errors
     /// `WouldBlock` when something is left; then [`StreamPort::writable`] waits for room.
     pub fn flush_queued(&self) -> Result<(), SendError> {
-        self.encoder().flush(|slices| self.write(slices, false))
+        self.encoder().flush(|slices| self.write(slices, false))?;
+        self.drained.notify_waiters();
+        Ok(())
     }
 
     /// Sends what is queued whenever there is room, for as long as it is polled. Returns why it
