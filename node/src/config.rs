@@ -21,9 +21,43 @@ use crate::vde_switch::execute::SwitchFacts;
 #[derive(Debug)]
 pub(crate) struct NodeConfig {
     pub(crate) shard: ShardConfig,
+    pub(crate) places: Places,
+}
+
+/// Where a node is found and what it keeps, by its name.
+#[derive(Debug)]
+pub(crate) struct Places {
     pub(crate) state: PathBuf,
     pub(crate) control: PathBuf,
 }
+
+impl Places {
+    /// Those that are given, and the defaults for the others.
+    pub(crate) fn resolve(
+        name: &str,
+        state: Option<PathBuf>,
+        control: Option<PathBuf>,
+        surroundings: &Surroundings,
+    ) -> anyhow::Result<Self> {
+        if !is_node_name(name) {
+            bail!(
+                "{name:?} cannot be a node's name: use 1 to 64 letters, digits, '-', '_' and '.', not starting with '.'"
+            );
+        }
+        let state = state
+            .or_else(|| surroundings.state(name))
+            .context("there is no default for it: HOME is not set")
+            .context("--state is needed")?;
+        let control = control
+            .or_else(|| surroundings.control(name))
+            .context(NO_RUNTIME)
+            .context("--control is needed")?;
+        Ok(Self { state, control })
+    }
+}
+
+const NO_RUNTIME: &str =
+    "there is no default for it: XDG_RUNTIME_DIR is not set; give it on the command line";
 
 /// Everything the data plane must know to start.
 #[derive(Debug)]
@@ -110,33 +144,16 @@ impl Listen {
 
 impl NodeConfig {
     pub(crate) fn new(cli: Cli, surroundings: &Surroundings) -> anyhow::Result<Self> {
-        if !is_node_name(&cli.name) {
-            bail!(
-                "{:?} cannot be a node's name: use 1 to 64 letters, digits, '-', '_' and '.', not starting with '.'",
-                cli.name
-            );
-        }
-        let no_runtime =
-            "there is no default for it: XDG_RUNTIME_DIR is not set; give it on the command line";
+        let places = Places::resolve(&cli.name, cli.state, cli.control, surroundings)?;
         let directory = cli
             .sock
             .or_else(|| surroundings.vde_socket())
-            .context(no_runtime)
+            .context(NO_RUNTIME)
             .context("--sock is needed")?;
         let mut vde = vdeplug::ServerConfig::new(directory);
         vde.mode = cli.mode;
         vde.directory_mode = cli.dirmode;
         vde.group = cli.group.clone();
-        let state = cli
-            .state
-            .or_else(|| surroundings.state(&cli.name))
-            .context("there is no default for it: HOME is not set")
-            .context("--state is needed")?;
-        let control = cli
-            .control
-            .or_else(|| surroundings.control(&cli.name))
-            .context(no_runtime)
-            .context("--control is needed")?;
         let streams: Result<_, _> = cli.stream.iter().map(|at| StreamAddress::parse(at)).collect();
         let dgrams: Result<_, _> = cli.dgram.iter().map(|at| DgramAddress::parse(at)).collect();
         let group = |name: &String| {
@@ -167,12 +184,12 @@ impl NodeConfig {
             hub: cli.hub,
             tap_failure: TapFailure::Fatal,
             ageing_time: fabric::Config::default().ageing_time,
-            state: Some(state.clone()),
+            state: Some(places.state.clone()),
             ports: PortId::MAX.0 + 1,
             vlans: Vlans::Transparent,
             switch: None,
             name: cli.name,
         };
-        Ok(Self { shard, state, control })
+        Ok(Self { shard, places })
     }
 }

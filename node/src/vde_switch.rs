@@ -12,15 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use console::arguments::NodeArguments;
 use console::arguments::{USAGE_EXIT_CODE, usage, version};
 use console::session::Prompt;
 use console::{Invocation, Session, SwitchArguments};
+use control::path::Surroundings;
 use ether::MacAddr;
 use rand::RngExt as _;
 
-use crate::config::{Listen, Offload, ShardConfig, SocketAccess, TapAddress, TapFailure};
+use crate::config::{Listen, Offload, Places, ShardConfig, SocketAccess, TapAddress, TapFailure};
+use crate::control_socket::ControlSocket;
 use crate::driver::{self, DataPlane};
 use crate::plane::Vlans;
+use crate::state::StateLock;
 use crate::{logging, signals};
 use console_io::{Consoles, End};
 use execute::SwitchFacts;
@@ -69,10 +73,13 @@ fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
         .context("cannot start the console's runtime")?;
     let _in_runtime = runtime.enter();
     let _pidfile = arguments.pidfile.as_deref().map(Pidfile::create).transpose()?;
-    let (plane, _) = DataPlane::start(shard_config(&arguments)?)?;
+    let places = arguments.node.as_ref().map(places).transpose()?;
+    let _lock = places.as_ref().map(|places| StateLock::take(&places.state)).transpose()?;
+    let (plane, _) = DataPlane::start(shard_config(&arguments, places.as_ref())?)?;
     let consoles = Consoles::new(&plane);
     let ended = runtime.block_on(async {
         let management = bind_management(&arguments)?;
+        let control = places.map(|places| ControlSocket::bind(&places.control)).transpose()?;
         start_script(&consoles, &arguments).await;
         let is_daemon = daemon::is_daemon();
         if is_daemon {
@@ -81,6 +88,7 @@ fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
         let has_console = !arguments.nostdin && !is_daemon;
         tokio::select! {
             () = management.serve(&consoles) => Ok(()),
+            () = serve_control(control.as_ref(), &plane) => Ok(()),
             () = stdin_console(&consoles), if has_console => Ok(()),
             result = signals::until_told_to_end() => result,
             () = plane.until_ended() => Ok(()),
@@ -89,7 +97,37 @@ fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
     plane.stop().and(ended)
 }
 
-fn shard_config(arguments: &SwitchArguments) -> anyhow::Result<ShardConfig> {
+/// Where the switch is found as a node.
+fn places(node: &NodeArguments) -> anyhow::Result<Places> {
+    let root = rustix::process::geteuid().is_root();
+    let (state, control) = (node.state.clone(), node.control.clone());
+    Places::resolve(node_name(Some(node)), state, control, &Surroundings::of_this_process(root))
+}
+
+fn node_name(node: Option<&NodeArguments>) -> &str {
+    node.and_then(|node| node.name.as_deref()).unwrap_or("vde_switch")
+}
+
+async fn serve_control(control: Option<&ControlSocket>, plane: &DataPlane) {
+    match control {
+        Some(control) => control.serve(plane.requests.clone()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn listen(node: Option<&NodeArguments>) -> anyhow::Result<Listen> {
+    let Some(node) = node else { return Ok(Listen::No) };
+    let Some(address) = &node.listen else { return Ok(Listen::Anywhere) };
+    let address = address.parse().with_context(|| {
+        format!("--listen {address:?} is not an address and a port, for example [::]:7667")
+    })?;
+    Ok(Listen::At(address))
+}
+
+fn shard_config(
+    arguments: &SwitchArguments,
+    places: Option<&Places>,
+) -> anyhow::Result<ShardConfig> {
     let root = rustix::process::geteuid().is_root();
     // VDE 2's own places, so that its clients find the switch without being told.
     let default = if root { "/var/run/vde.ctl" } else { "/tmp/vde.ctl" };
@@ -102,9 +140,9 @@ fn shard_config(arguments: &SwitchArguments) -> anyhow::Result<ShardConfig> {
     let management = arguments.mgmt.clone().map(|path| (path, arguments.mgmtmode));
     let hash = execute::hash_defaults(arguments.hashsize.get());
     Ok(ShardConfig {
-        name: "vde_switch".to_owned(),
+        name: node_name(arguments.node.as_ref()).to_owned(),
         vde,
-        listen: Listen::No,
+        listen: listen(arguments.node.as_ref())?,
         taps: arguments.taps.iter().cloned().map(TapAddress::Name).collect(),
         tap_failure: TapFailure::Told,
         offload: Offload::WherePossible,
@@ -114,7 +152,7 @@ fn shard_config(arguments: &SwitchArguments) -> anyhow::Result<ShardConfig> {
         sockets: SocketAccess::default(),
         hub: arguments.hub,
         ageing_time: hash.expiry,
-        state: None,
+        state: places.map(|places| places.state.clone()),
         ports: arguments.numports.get(),
         vlans: Vlans::Aware,
         switch: Some(SwitchFacts {

@@ -35,12 +35,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .build()
         .context("cannot start the control runtime")?;
     let _in_runtime = runtime.enter();
-    let _lock = StateLock::take(&config.state)?;
-    let NodeConfig { control: control_path, shard, .. } = config;
+    let NodeConfig { places, shard } = config;
+    let _lock = StateLock::take(&places.state)?;
     let name = shard.name.clone();
     let (plane, ready) = DataPlane::start(shard)?;
     // Last: whoever waits for this socket finds everything else in place.
-    let control = match ControlSocket::bind(&control_path) {
+    let control = match ControlSocket::bind(&places.control) {
         Ok(control) => control,
         Err(err) => return plane.stop().and(Err(err)),
     };
@@ -48,7 +48,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         node = name,
         vde = ready.vde,
         listen = ready.listen.as_deref().unwrap_or("no"),
-        control = %control_path.display(),
+        control = %places.control.display(),
         key = ready.key,
         "ready"
     );

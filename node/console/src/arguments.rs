@@ -83,6 +83,23 @@ pub struct SwitchArguments {
     pub mgmtgroup: Option<String>,
     /// `--nostdin`: no console on the standard input, whose end would end the switch.
     pub nostdin: bool,
+    /// `--name` and what goes with it, which VDE does not have: the switch is a node that cables
+    /// link with others.
+    pub node: Option<NodeArguments>,
+}
+
+/// What makes a switch a node of a larger Ethernet. Each of them alone is enough; the others then
+/// have the defaults of `vdenode`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeArguments {
+    /// `--name`: what its peers call it, and part of its paths.
+    pub name: Option<String>,
+    /// `--listen`: the UDP address and port on which cables are awaited.
+    pub listen: Option<String>,
+    /// `--control`: the socket for `vdecable`.
+    pub control: Option<PathBuf>,
+    /// `--state`: the directory of its key, its cables and whom it trusts.
+    pub state: Option<PathBuf>,
 }
 
 impl Default for SwitchArguments {
@@ -106,6 +123,7 @@ impl Default for SwitchArguments {
             mgmtmode: 0o600,
             mgmtgroup: None,
             nostdin: false,
+            node: None,
         }
     }
 }
@@ -182,18 +200,27 @@ enum Means {
     Nostdin,
     Debugclients,
     Tap,
+    Name,
+    Listen,
+    Control,
+    State,
 }
 
 const fn flag(name: &'static str, letter: Option<char>, means: Means) -> Opt<Means> {
-    Opt { name, letter, value: false, means }
+    Opt { name, letter, value: false, whole: false, means }
 }
 
 const fn takes(name: &'static str, letter: Option<char>, means: Means) -> Opt<Means> {
-    Opt { name, letter, value: true, means }
+    Opt { name, letter, value: true, whole: false, means }
+}
+
+/// An option that VDE does not have.
+const fn ours(name: &'static str, means: Means) -> Opt<Means> {
+    Opt { name, letter: None, value: true, whole: true, means }
 }
 
 /// In VDE's order, in which an ambiguous option lists its possibilities.
-const OPTIONS: [Opt<Means>; 24] = [
+const OPTIONS: [Opt<Means>; 28] = [
     flag("help", Some('h'), Means::Help),
     flag("hub", Some('x'), Means::Hub),
     flag("fstp", Some('F'), Means::Fstp),
@@ -218,6 +245,10 @@ const OPTIONS: [Opt<Means>; 24] = [
     flag("nostdin", None, Means::Nostdin),
     takes("debugclients", Some('D'), Means::Debugclients),
     takes("tap", Some('t'), Means::Tap),
+    ours("name", Means::Name),
+    ours("listen", Means::Listen),
+    ours("control", Means::Control),
+    ours("state", Means::State),
 ];
 
 impl Invocation {
@@ -266,6 +297,10 @@ impl SwitchArguments {
         }
     }
 
+    fn node(&mut self) -> &mut NodeArguments {
+        self.node.get_or_insert_default()
+    }
+
     fn set(&mut self, option: Found<Means>) -> Result<(), ArgumentError> {
         match option.means {
             Means::Hub => self.hub = true,
@@ -279,6 +314,10 @@ impl SwitchArguments {
             Means::Group => self.group = Some(option.value),
             Means::Mgmtgroup => self.mgmtgroup = Some(option.value),
             Means::Tap => self.taps.push(option.value),
+            Means::Name => self.node().name = Some(option.value),
+            Means::Listen => self.node().listen = Some(option.value),
+            Means::Control => self.node().control = Some(option.value.into()),
+            Means::State => self.node().state = Some(option.value.into()),
             Means::Mode => self.mode = Some(octal(option)?),
             Means::Dirmode => self.dirmode = Some(octal(option)?),
             Means::Mgmtmode => self.mgmtmode = octal(option)?,

@@ -11,6 +11,8 @@ pub(super) struct Opt<T> {
     pub(super) name: &'static str,
     pub(super) letter: Option<char>,
     pub(super) value: bool,
+    /// Whether it must be written in full, so that no beginning of another becomes ambiguous.
+    pub(super) whole: bool,
     pub(super) means: T,
 }
 
@@ -78,7 +80,8 @@ fn long<'a, T>(
     if let Some(option) = options.iter().find(|it| it.name == name) {
         return Ok(Some(option));
     }
-    let candidates: Vec<_> = options.iter().filter(|it| it.name.starts_with(name)).collect();
+    let candidates: Vec<_> =
+        options.iter().filter(|it| !it.whole && it.name.starts_with(name)).collect();
     if candidates.len() > 1 {
         return Err(ArgumentError::Ambiguous {
             option: format!("{hyphens}{text}"),

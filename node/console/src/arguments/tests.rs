@@ -211,3 +211,24 @@ proptest! {
         let _ = Invocation::parse(words.into_iter().map(OsString::from));
     }
 }
+
+#[test]
+fn what_makes_a_switch_a_node_is_written_in_full_and_spoils_no_beginning() {
+    assert_eq!(run("--sock /tmp/x").node, None);
+    let node = run("--name lab --listen [::]:7000 --control /run/c --state /var/s").node;
+    assert_eq!(
+        node,
+        Some(NodeArguments {
+            name: Some("lab".into()),
+            listen: Some("[::]:7000".into()),
+            control: Some("/run/c".into()),
+            state: Some("/var/s".into()),
+        })
+    );
+    // All of these are VDE's alone, as before.
+    assert_eq!(run("--s /tmp/x").sock, Some(PathBuf::from("/tmp/x")));
+    assert!(error("--n 4").contains("'--numports' '--nostdin'"));
+    for line in ["--nam lab", "--lis 0:1", "--con /run/c", "--stat /x"] {
+        assert!(matches!(parse(line), Err(ArgumentError::Unrecognized(_))), "{line}");
+    }
+}
