@@ -1,5 +1,5 @@
 //! Every cable of a node: those that it was told to keep, which it dials for ever, and those that
-//! peers opened. One link for each peer at a time.
+//! peers opened. Which of several with one peer serve, [`admission`] decides.
 //!
 //! ```text
 //!   dialled here:   Connecting ⇄ Retrying        (back-off of `redial`)
@@ -129,10 +129,6 @@ struct Shared {
     next_id: Cell<u32>,
     /// A target is dialled by one entry, a peer remembered by one.
     entries: RefCell<BTreeMap<CableId, Rc<Entry>>>,
-    /// The cable that serves each peer now.
-    serving: RefCell<BTreeMap<PublicKey, Rc<Entry>>>,
-    /// The cable that is about to serve each peer: dialled, but not introduced yet.
-    turns: RefCell<BTreeMap<PublicKey, CableId>>,
     events: mpsc::Sender<CableEvent>,
 }
 
@@ -166,8 +162,6 @@ impl Cables {
             seed: config.seed,
             next_id: Cell::new(1),
             entries: RefCell::default(),
-            serving: RefCell::default(),
-            turns: RefCell::default(),
             events,
         });
         for kept in kept {

@@ -100,7 +100,7 @@ impl ControlStream {
     }
 }
 
-/// Introduces both ends.
+/// Introduces both ends. `dialled` is this end's number of the cable, when it dialled it.
 ///
 /// # Errors
 /// [`ControlError`].
@@ -108,7 +108,7 @@ pub async fn exchange(
     connection: &Connection,
     key: PublicKey,
     introduction: &Introduction,
-    opened_here: bool,
+    dialled: Option<u32>,
 ) -> Result<(ControlStream, Peer), ControlError> {
     let hello = encode(&Message::Hello(Hello {
         versions: SUPPORTED_VERSIONS,
@@ -117,10 +117,14 @@ pub async fn exchange(
         software: Name::lossy(concat!("vdenode ", env!("CARGO_PKG_VERSION"))),
         max_frame: introduction.max_frame,
         capabilities: Capabilities::VNET,
+        cable: dialled.unwrap_or(0),
     }));
     // The stream exists for the peer once something is written to it, so both ends may write first.
-    let (mut send, recv) =
-        if opened_here { connection.open_bi().await? } else { connection.accept_bi().await? };
+    let (mut send, recv) = if dialled.is_some() {
+        connection.open_bi().await?
+    } else {
+        connection.accept_bi().await?
+    };
     send.write_all(&hello).await?;
     let mut control =
         ControlStream { _send: send, recv, unread: Bytes::new(), decoder: Decoder::new() };
@@ -130,6 +134,7 @@ pub async fn exchange(
         key,
         name: theirs.node_name.as_str().to_owned(),
         nick: theirs.nick,
+        cable: theirs.cable,
         max_frame: usize::try_from(theirs.max_frame).unwrap_or(usize::MAX),
         takes_vnet: theirs.capabilities.contains(Capabilities::VNET),
     };

@@ -52,6 +52,8 @@ pub struct Peer {
     pub name: String,
     /// Its short name in frames, new at each of its starts.
     pub nick: Nick,
+    /// Its number of this cable, when it dialled it; else 0.
+    pub cable: u32,
     /// The longest frame without a virtio-net header that it takes, in octets.
     pub max_frame: usize,
     /// Whether it takes virtio-net headers, and so super-frames.

@@ -1,58 +1,53 @@
-//! Which connection may serve a peer.
+//! Which connections may serve, when several link the same two nodes.
 //!
-//! Both ends must come to the same answer: of two connections that different ends opened, the one
-//! opened by the node with the lower key stays. Of two opened by the same end the newer one stays:
-//! only that end knows whether it still has the older one, so it asks here before it introduces
-//! itself, and goes no further while it has.
+//! Cables that one end dials are all wanted: an operator asked for each, and they serve side by
+//! side. Two rules take one away, and both ends come to the same answer:
+//!
+//! * Of two cables that the two ends dialled to each other between the same two hosts' addresses,
+//!   that of the node with the lower key stays.
+//! * A peer that dials one of its cables again, or has started again, has lost the connections
+//!   before, although this end may not have noticed: the newer one stays.
 
+use std::net::IpAddr;
 use std::rc::Rc;
+
+use mesh::Nick;
 
 use super::Shared;
 use super::entry::Entry;
 use crate::failure::CloseCode;
 use crate::identity::PublicKey;
 
-/// A dialled connection's turn to introduce itself to its peer. One for each peer at a time; given
-/// back when dropped.
+/// Cables that one peer may have open to this node. More would be a fault, or an attempt to use up
+/// its ports.
+pub(super) const PARALLEL: usize = 16;
+
+/// A connection whose peer has proved its key.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    shared: &'a Shared,
-    key: PublicKey,
+pub(super) struct Candidate {
+    pub(super) key: PublicKey,
+    /// The peer's address.
+    pub(super) remote: IpAddr,
+    /// What the peer says of it; none when this end dialled.
+    pub(super) dialled_by_peer: Option<DialledByPeer>,
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        self.shared.turns.borrow_mut().remove(&self.key);
-        // It may have come to nothing.
-        self.shared.wake_standby();
-    }
+/// How a peer identifies a cable of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DialledByPeer {
+    /// Its nick, new at each of its starts.
+    pub(super) nick: Nick,
+    /// Its number for the cable.
+    pub(super) number: u32,
 }
 
 impl Shared {
-    /// Asks for the turn of a connection that `entry` dialled and whose keys are proved.
-    ///
-    /// # Errors
-    /// The code to close it with.
-    pub(super) fn take_turn(&self, entry: &Entry, key: PublicKey) -> Result<Turn<'_>, CloseCode> {
-        self.admit(key, true)?;
-        let mut turns = self.turns.borrow_mut();
-        if turns.contains_key(&key) {
-            return Err(CloseCode::Duplicate);
-        }
-        turns.insert(key, entry.id);
-        Ok(Turn { shared: self, key })
-    }
-
-    /// Decides between a new connection and the one that serves the same peer already, which is
-    /// returned when the new one takes its place.
+    /// Decides about a new connection. Gives the cables whose place it takes.
     ///
     /// # Errors
     /// The code to close the new connection with.
-    pub(super) fn admit(
-        &self,
-        key: PublicKey,
-        opened_here: bool,
-    ) -> Result<Option<Rc<Entry>>, CloseCode> {
+    pub(super) fn admit(&self, candidate: &Candidate) -> Result<Vec<Rc<Entry>>, CloseCode> {
+        let Candidate { key, remote, dialled_by_peer } = *candidate;
         if key == self.own {
             return Err(CloseCode::OwnKey);
         }
@@ -60,26 +55,37 @@ impl Shared {
         if !self.trust.contains(key) {
             return Err(CloseCode::Untrusted);
         }
-        let Some(current) = self.serving.borrow().get(&key).cloned() else {
-            return Ok(None);
+        let serving = self.find_all(|entry| entry.serves(key));
+        // Dialled by the other end than the candidate, between the same hosts.
+        let crossing = |entry: &Rc<Entry>| {
+            entry.target().is_some() == dialled_by_peer.is_some()
+                && entry.remote_host() == Some(remote)
         };
-        let new_stays = match (current.target().is_some(), opened_here) {
-            (false, false) => true,
-            (true, true) => false,
-            (false, true) => self.own < key,
-            (true, false) => key < self.own,
+        let peer_stays = key < self.own;
+        if serving.iter().any(crossing) && peer_stays != dialled_by_peer.is_some() {
+            return Err(CloseCode::Duplicate);
+        }
+        let Some(new) = dialled_by_peer else {
+            return Ok(serving.into_iter().filter(crossing).collect());
         };
-        if new_stays { Ok(Some(current)) } else { Err(CloseCode::Duplicate) }
+        let outdated = |entry: &Rc<Entry>| {
+            entry
+                .dialled_by_peer()
+                .is_some_and(|old| old.nick != new.nick || old.number == new.number)
+        };
+        let (replaced, stay): (Vec<_>, Vec<_>) =
+            serving.into_iter().partition(|entry| crossing(entry) || outdated(entry));
+        let by_peer = stay.iter().filter(|entry| entry.target().is_none()).count();
+        if by_peer < PARALLEL { Ok(replaced) } else { Err(CloseCode::Duplicate) }
     }
 
-    /// Whether the peer that this cable last led to is served by another cable now, or about to be.
-    pub(super) fn is_served_otherwise(&self, entry: &Rc<Entry>) -> bool {
-        let Some(key) = entry.peer_key() else {
+    /// Whether this cable would not be admitted now, because the peer's own serves in its place.
+    pub(super) fn is_served_otherwise(&self, entry: &Entry) -> bool {
+        let (Some(key), Some(remote)) = (entry.peer_key(), entry.remote_host()) else {
             return false;
         };
-        let other = |current: &Rc<Entry>| !Rc::ptr_eq(current, entry);
-        self.serving.borrow().get(&key).is_some_and(other)
-            || self.turns.borrow().get(&key).is_some_and(|id| *id != entry.id)
+        let candidate = Candidate { key, remote, dialled_by_peer: None };
+        self.admit(&candidate).is_err_and(|code| code == CloseCode::Duplicate)
     }
 
     /// A cable that served is gone: those that stood by for it dial again.

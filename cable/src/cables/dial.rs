@@ -6,7 +6,7 @@ use std::rc::Rc;
 use mesh::message;
 
 use super::Shared;
-use super::admission::Turn;
+use super::admission::Candidate;
 use super::entry::{Entry, canonical};
 use super::serve::{Ended, introduce, serve};
 use crate::address::Target;
@@ -17,11 +17,10 @@ use crate::link::Peer;
 use crate::redial::Redial;
 
 /// A dialled connection whose ends know each other.
-struct Dialled<'a> {
+struct Dialled {
     connected: Connected,
     control: ControlStream,
     peer: Peer,
-    turn: Turn<'a>,
 }
 
 /// Dials until the cable is pulled out.
@@ -41,8 +40,8 @@ pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>, target: Target
         };
         let outcome = match dialled {
             Ok(dialled) => {
-                let Dialled { connected, control, peer, turn } = dialled;
-                serve(&shared, Some((&entry, turn)), connected, control, peer).await
+                let Dialled { connected, control, peer } = dialled;
+                serve(&shared, Some(&entry), connected, control, peer).await
             }
             Err(failure) => Err(failure),
         };
@@ -81,11 +80,7 @@ pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>, target: Target
     }
 }
 
-async fn dial<'a>(
-    shared: &'a Shared,
-    entry: &Entry,
-    target: &Target,
-) -> Result<Dialled<'a>, Failure> {
+async fn dial(shared: &Shared, entry: &Entry, target: &Target) -> Result<Dialled, Failure> {
     let addresses = target.resolve().await.map_err(|err| Failure::Unresolved(err.to_string()))?;
     // When all addresses fail, the first failure that says more than silence is the one to show.
     let mut shown = None;
@@ -104,19 +99,18 @@ async fn dial<'a>(
     Err(shown.unwrap_or_else(|| Failure::Unresolved("the name has no address".into())))
 }
 
-async fn dial_address<'a>(
-    shared: &'a Shared,
+async fn dial_address(
+    shared: &Shared,
     entry: &Entry,
     remote: SocketAddr,
-) -> Result<Dialled<'a>, Failure> {
+) -> Result<Dialled, Failure> {
     let connected = shared.endpoint.dial(remote).await?;
-    let turn = shared
-        .take_turn(entry, connected.key)
-        .inspect_err(|code| {
-            entry.remember_peer(connected.key);
-            failure::close(&connected.connection, *code, "");
-        })
+    entry.remember_peer(connected.key, remote);
+    let candidate = Candidate { key: connected.key, remote: remote.ip(), dialled_by_peer: None };
+    shared
+        .admit(&candidate)
+        .inspect_err(|code| failure::close(&connected.connection, *code, ""))
         .map_err(Failure::Local)?;
-    let (control, peer) = introduce(shared, &connected, true).await?;
-    Ok(Dialled { connected, control, peer, turn })
+    let (control, peer) = introduce(shared, &connected, Some(entry.id)).await?;
+    Ok(Dialled { connected, control, peer })
 }

@@ -1,7 +1,7 @@
 //! One cable's record: what it is doing and why.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use control::status::{CableState, CableStatus};
 use tokio::sync::Notify;
 
 use super::CableId;
+use super::admission::DialledByPeer;
 use crate::address::Target;
 use crate::congestion;
 use crate::failure::{self, CloseCode, Failure};
@@ -41,6 +42,8 @@ pub(super) struct Entry {
     /// Key of the peer to which this last led, and its own name once it came up.
     peer: RefCell<Option<(PublicKey, Option<String>)>>,
     remote: Cell<Option<SocketAddr>>,
+    /// How the peer identifies it, when the peer dials it.
+    dialled_by_peer: Cell<Option<DialledByPeer>>,
     link: RefCell<Option<Rc<Link>>>,
     /// Why this end closed the link, for the task that notices that it is closed.
     closed: Cell<Option<CloseCode>>,
@@ -70,6 +73,25 @@ impl Entry {
         Self::new(id, None, State::AwaitingPeer)
     }
 
+    /// How the peer identifies it, when the peer dials it.
+    pub(super) fn dialled_by_peer(&self) -> Option<DialledByPeer> {
+        self.dialled_by_peer.get()
+    }
+
+    pub(super) fn set_dialled_by_peer(&self, as_known: DialledByPeer) {
+        self.dialled_by_peer.set(Some(as_known));
+    }
+
+    /// Whether frames flow to the holder of that key.
+    pub(super) fn serves(&self, key: PublicKey) -> bool {
+        self.link.borrow().as_ref().is_some_and(|link| link.peer().key == key)
+    }
+
+    /// The host to which this last led.
+    pub(super) fn remote_host(&self) -> Option<IpAddr> {
+        self.remote.get().map(|remote| remote.ip())
+    }
+
     fn new(id: CableId, target: Option<Target>, state: State) -> Self {
         Self {
             id,
@@ -78,6 +100,7 @@ impl Entry {
             failure: RefCell::default(),
             peer: RefCell::default(),
             remote: Cell::default(),
+            dialled_by_peer: Cell::default(),
             link: RefCell::default(),
             closed: Cell::default(),
             port: Cell::default(),
@@ -149,14 +172,15 @@ impl Entry {
         self.state.set(State::Up(now()));
         *self.failure.borrow_mut() = None;
         *self.peer.borrow_mut() = Some((link.peer().key, Some(link.peer().name.clone())));
-        self.remote.set(Some(link.connection().remote_address()));
+        self.remote.set(Some(canonical(link.connection().remote_address())));
         self.times_up.set(self.times_up.get() + 1);
         self.closed.set(None);
         *self.link.borrow_mut() = Some(link);
     }
 
     /// Whom the target leads to, though the connection went no further.
-    pub(super) fn remember_peer(&self, key: PublicKey) {
+    pub(super) fn remember_peer(&self, key: PublicKey, remote: SocketAddr) {
+        self.remote.set(Some(remote));
         let mut peer = self.peer.borrow_mut();
         if peer.as_ref().is_none_or(|(known, _)| *known != key) {
             *peer = Some((key, None));

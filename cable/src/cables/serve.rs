@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mesh::message::Redial;
 use quinn::Connection;
 
-use super::admission::Turn;
+use super::admission::{Candidate, DialledByPeer, PARALLEL};
 use super::entry::{Entry, canonical, now};
 use super::{CableEvent, CableId, Shared};
 use crate::endpoint::{Connected, Knock};
@@ -36,8 +36,8 @@ struct Begun {
     entry: Rc<Entry>,
     link: Rc<Link>,
     since: Instant,
-    /// The cable whose place it has taken.
-    replaced: Option<CableId>,
+    /// The cables whose place it has taken.
+    replaced: Vec<CableId>,
 }
 
 /// Takes in whoever knocks, for ever.
@@ -58,7 +58,7 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
         }
     };
     let remote = canonical(connected.connection.remote_address());
-    let (control, peer) = match introduce(&shared, &connected, false).await {
+    let (control, peer) = match introduce(&shared, &connected, None).await {
         Ok(introduced) => introduced,
         Err(failure) => {
             shared.note(&failure);
@@ -76,11 +76,12 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
 pub(super) async fn introduce(
     shared: &Shared,
     connected: &Connected,
-    opened_here: bool,
+    dialled: Option<CableId>,
 ) -> Result<(ControlStream, Peer), Failure> {
     let Connected { connection, key } = connected;
     let remote = canonical(connection.remote_address());
-    let exchange = hello::exchange(connection, *key, &shared.introduction, opened_here);
+    let number = dialled.map(|id| id.0);
+    let exchange = hello::exchange(connection, *key, &shared.introduction, number);
     match tokio::time::timeout(crate::transport::HANDSHAKE_TIMEOUT, exchange).await {
         Err(_elapsed) => Err(Failure::NoAnswer(remote)),
         Ok(result) => result.map_err(|err| {
@@ -106,20 +107,18 @@ pub(super) async fn introduce(
 /// Why it may not serve; it is closed then.
 pub(super) async fn serve(
     shared: &Shared,
-    dialled: Option<(&Rc<Entry>, Turn<'_>)>,
+    dialled: Option<&Rc<Entry>>,
     connected: Connected,
     control: ControlStream,
     peer: Peer,
 ) -> Result<Ended, Failure> {
     let connection = connected.connection;
     let remote = canonical(connection.remote_address());
-    let (key, name) = (peer.key, peer.name.clone());
+    let name = peer.name.clone();
 
     // Without a data plane there is nobody left to tell.
-    let mut room = shared.events.reserve_many(2).await.ok();
-    let (entry, turn) = dialled.unzip();
-    let begun = shared.begin(entry, connection.clone(), peer);
-    drop(turn);
+    let mut room = shared.events.reserve_many(1 + PARALLEL).await.ok();
+    let begun = shared.begin(dialled, connection.clone(), peer);
     let Begun { entry, link, since, replaced } =
         begun.inspect_err(|code| failure::close(&connection, *code, "")).map_err(Failure::Local)?;
     let mut tell = |event| {
@@ -127,7 +126,7 @@ pub(super) async fn serve(
             room.send(event);
         }
     };
-    if let Some(cable) = replaced {
+    for cable in replaced {
         tell(CableEvent::Down { cable });
     }
     tell(CableEvent::Up { cable: entry.id, link: link.clone() });
@@ -142,7 +141,7 @@ pub(super) async fn serve(
     };
 
     let room = shared.events.reserve().await.ok();
-    let (failure, served) = shared.end(&entry, key, &link, failure);
+    let (failure, served) = shared.end(&entry, &link, failure);
     if served && let Some(room) = room {
         room.send(CableEvent::Down { cable: entry.id });
     }
@@ -174,41 +173,38 @@ impl Shared {
         if dialled.is_some_and(|entry| entry.is_pulled()) {
             return Err(CloseCode::Disconnected);
         }
-        let replaced = self.admit(key, dialled.is_some())?;
-        let entry = dialled.cloned().unwrap_or_else(|| self.entry_of_peer(key));
-        if let Some(replaced) = &replaced {
-            replaced.close(CloseCode::Replaced);
+        let remote = canonical(connection.remote_address()).ip();
+        let by_peer = DialledByPeer { nick: peer.nick, number: peer.cable };
+        let dialled_by_peer = dialled.is_none().then_some(by_peer);
+        let replaced = self.admit(&Candidate { key, remote, dialled_by_peer })?;
+        let entry = dialled.cloned().unwrap_or_else(|| self.entry_of_peer(key, by_peer));
+        for old in &replaced {
+            old.close(CloseCode::Replaced);
+            old.take_down();
+            if old.target().is_none() && !Rc::ptr_eq(old, &entry) {
+                // It is the peer's, which stands by with it or has started again without it.
+                self.entries.borrow_mut().remove(&old.id);
+            }
         }
         self.trust.forget_refusals_by(canonical(connection.remote_address()));
         let link = Rc::new(Link::new(connection, peer));
         entry.set_up(link.clone());
-        self.serving.borrow_mut().insert(key, entry.clone());
-        Ok(Begun { entry, link, since: now(), replaced: replaced.map(|entry| entry.id) })
+        let replaced = replaced.iter().map(|entry| entry.id).collect();
+        Ok(Begun { entry, link, since: now(), replaced })
     }
 
     /// Takes an ended link off the record. Returns why it ended, and whether it still served: one
     /// that was replaced has been reported by what took its place.
-    fn end(
-        &self,
-        entry: &Rc<Entry>,
-        key: PublicKey,
-        link: &Rc<Link>,
-        failure: Failure,
-    ) -> (Failure, bool) {
-        let serves = |current: &Rc<Entry>| current.has(link);
-        let served = self.serving.borrow().get(&key).is_some_and(serves);
-        // The peer's new connection may be under the same entry, which is then not to be touched.
-        let closed = entry.has(link).then(|| entry.take_down());
-        let failure = match closed.flatten() {
-            _ if !served => Failure::Local(CloseCode::Replaced),
-            Some(code) => Failure::Local(code),
-            None => failure,
-        };
-        if served {
-            self.serving.borrow_mut().remove(&key);
-            self.wake_standby();
+    fn end(&self, entry: &Rc<Entry>, link: &Rc<Link>, failure: Failure) -> (Failure, bool) {
+        // The connection that took its place may be under the same entry, which is then not to be
+        // touched.
+        let served = entry.has(link);
+        if !served {
+            return (Failure::Local(CloseCode::Replaced), false);
         }
-        if closed.is_some() && entry.target().is_none() {
+        let failure = entry.take_down().map_or(failure, Failure::Local);
+        self.wake_standby();
+        if entry.target().is_none() {
             if failure.redial() == Redial::Always {
                 entry.set_awaiting_peer(failure.clone());
             } else {
@@ -216,7 +212,7 @@ impl Shared {
                 self.entries.borrow_mut().remove(&entry.id);
             }
         }
-        (failure, served)
+        (failure, true)
     }
 
     /// Remembers a failure that is for want of trust.
@@ -232,14 +228,19 @@ impl Shared {
         }
     }
 
-    /// The record of the cables that a peer opens.
-    fn entry_of_peer(&self, key: PublicKey) -> Rc<Entry> {
-        let known = self.find(|entry| entry.target().is_none() && entry.peer_key() == Some(key));
-        known.unwrap_or_else(|| {
+    /// The record of a cable that a peer dials.
+    fn entry_of_peer(&self, key: PublicKey, by_peer: DialledByPeer) -> Rc<Entry> {
+        let same = |old: DialledByPeer| old.number == by_peer.number;
+        let known = self.find(|entry| {
+            entry.peer_key() == Some(key) && entry.dialled_by_peer().is_some_and(same)
+        });
+        let entry = known.unwrap_or_else(|| {
             let entry = Rc::new(Entry::opened_by_peer(self.new_id()));
             self.entries.borrow_mut().insert(entry.id, entry.clone());
             entry
-        })
+        });
+        entry.set_dialled_by_peer(by_peer);
+        entry
     }
 }
 

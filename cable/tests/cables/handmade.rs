@@ -249,5 +249,6 @@ pub(crate) fn hello(min: u16, max: u16) -> Vec<u8> {
         software: Name::default(),
         max_frame: 1514,
         capabilities: Capabilities::default(),
+        cable: 1,
     }))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -137,7 +138,7 @@ impl Node {
             state: Some(state.to_owned()),
             introduction: Introduction {
                 name: format!("node-{}", key.short()),
-                nick: Nick::new(1).unwrap(),
+                nick: new_nick(),
                 max_frame: u32::try_from(ether::limits::MAX_FRAME).unwrap(),
             },
             seed: 7,
@@ -213,6 +214,12 @@ impl Node {
     pub(crate) fn take_frames(&self) -> Vec<Frame> {
         self.plane.frames.take()
     }
+}
+
+/// Another at each start of a node.
+fn new_nick() -> Nick {
+    static LAST: AtomicU32 = AtomicU32::new(0);
+    Nick::new(LAST.fetch_add(1, Ordering::Relaxed) + 1).unwrap()
 }
 
 /// The data plane: keeps what it hears and what arrives.

@@ -154,6 +154,7 @@ fn a_flood_of_frames_does_not_starve_the_control_stream() {
             key: a.key,
             name: String::new(),
             nick: Nick::new(1).unwrap(),
+            cable: 0,
             max_frame: 1514,
             takes_vnet: false,
         };

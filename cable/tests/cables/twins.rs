@@ -83,23 +83,22 @@ fn every_cable_with_a_peer_is_pulled_out_by_the_peers_key() {
 }
 
 #[test]
-fn two_cables_to_the_same_node_are_one_and_a_standby() {
+fn cables_that_one_end_dials_serve_side_by_side() {
     lab::run(async {
         let (low, high) = nodes();
         for (a, b) in [(&low, &high), (&high, &low)] {
             let relay = Relay::towards(b.address()).await;
             let first = link(a, b, b.address()).await;
             let before = changes(&[a, b]);
-            let second = a.connect(relay.address).await;
-            until("the second stands by", || {
-                a.status(second).unwrap().state == CableState::Standby
-            })
-            .await;
-            stays("the first goes on", || changes(&[a, b])).await;
-            assert_eq!(changes(&[a, b]), before);
+            let second = link(a, b, relay.address).await;
+            stays("both go on", || changes(&[a, b])).await;
+            assert_eq!(changes(&[a, b]), before.iter().map(|n| n + 1).collect::<Vec<_>>());
+            assert!(a.is_up(first) && a.is_up(second));
+            assert_eq!(b.link_count(), 2);
 
             a.cables.disconnect(&first.to_string()).unwrap();
-            until("the second serves", || a.is_up(second) && b.link_count() == 1).await;
+            until("one is left", || b.link_count() == 1).await;
+            assert!(a.is_up(second), "the other was left alone");
             a.cables.disconnect(&second.to_string()).unwrap();
             until("none is left", || a.link_count() + b.link_count() == 0).await;
         }
@@ -107,7 +106,7 @@ fn two_cables_to_the_same_node_are_one_and_a_standby() {
 }
 
 #[test]
-fn cables_to_the_same_node_that_start_at_once_do_not_cut_each_other() {
+fn cables_that_start_at_once_all_come_up_and_fail_one_by_one() {
     lab::run(async {
         let (low, high) = nodes();
         let mut relays = Vec::new();
@@ -117,25 +116,41 @@ fn cables_to_the_same_node_that_start_at_once_do_not_cut_each_other() {
         for relay in &relays {
             low.connect(relay.address).await;
         }
-        until("one serves, the others stand by", || {
-            let states = low.states();
-            let count = |state| states.iter().filter(|s| **s == state).count();
-            count(CableState::Up) == 1 && count(CableState::Standby) == 3
-        })
-        .await;
-        until("the other end is up", || high.link_count() == 1).await;
+        until("all are up", || (low.link_count(), high.link_count()) == (4, 4)).await;
         stays("it is settled for good", || changes(&[&low, &high])).await;
-        assert_eq!(changes(&[&low, &high]), [1, 1]);
+        assert_eq!(changes(&[&low, &high]), [4, 4]);
 
-        // When its path breaks, another takes over.
-        let serving = low.states().iter().position(|s| *s == CableState::Up).unwrap();
-        relays[serving].path.limit.set(0);
-        until("another serves", || {
-            low.heard().len() == 3 && low.link_count() == 1 && high.link_count() == 1
-        })
-        .await;
-        assert!(matches!(low.heard()[..], [Heard::Up(a), Heard::Down(b), Heard::Up(c)]
-            if a == b && b != c));
+        relays[2].path.limit.set(0);
+        until("the broken one is given up", || (low.link_count(), high.link_count()) == (3, 3))
+            .await;
+        let up = |state: &CableState| *state == CableState::Up;
+        assert_eq!(low.states().iter().filter(|state| up(state)).count(), 3);
+        assert_eq!(changes(&[&low, &high]), [5, 5]);
+    });
+}
+
+#[test]
+fn a_peer_that_starts_again_takes_the_place_of_its_own_cables() {
+    lab::run(async {
+        let (a, b) = (Home::new(), Home::new());
+        let (first, node) = (a.start(), b.start());
+        introduce(&first, &node);
+        let relays = [Relay::towards(node.address()).await, Relay::towards(node.address()).await];
+        for relay in &relays {
+            link(&first, &node, relay.address).await;
+        }
+        // Gone without a word: its network is cut off first.
+        for relay in &relays {
+            relay.path.limit.set(0);
+        }
+        drop(first);
+        for relay in &relays {
+            relay.path.limit.set(usize::MAX);
+        }
+        let again = a.start();
+        until("both cables are back", || again.link_count() == 2 && node.link_count() == 2).await;
+        stays("it is settled", || changes(&[&again, &node])).await;
+        assert_eq!(node.states().len(), 2, "each of its cables is known once");
     });
 }
 

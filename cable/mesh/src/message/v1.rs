@@ -33,6 +33,9 @@ pub struct Hello {
     pub max_frame: u32,
     /// What the sender can do beyond that.
     pub capabilities: Capabilities,
+    /// The dialling node's number of this cable, the same whenever it dials this one again; 0 from
+    /// the node that was dialled.
+    pub cable: u32,
 }
 
 /// Protocol versions, both ends included.
