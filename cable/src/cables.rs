@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use control::status::CableStatus;
+use mesh::message::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -63,6 +64,18 @@ pub enum CableEvent {
         cable: CableId,
         /// Its link.
         link: Rc<Link>,
+    },
+    /// The other end says something.
+    Message {
+        /// By which cable.
+        cable: CableId,
+        /// What.
+        message: Message,
+    },
+    /// There is room for messages again, after [`Link::post`] said that there was none.
+    Room {
+        /// On which cable.
+        cable: CableId,
     },
     /// They cannot any more.
     Down {
@@ -256,6 +269,13 @@ impl Cables {
     pub fn set_port(&self, cable: CableId, port: Option<u32>) {
         if let Some(entry) = self.shared.entries.borrow().get(&cable) {
             entry.port.set(port);
+        }
+    }
+
+    /// Ends a connection whose peer broke the protocol, and tells both ends `how`.
+    pub fn close_faulty(&self, cable: CableId, how: &str) {
+        if let Some(entry) = self.shared.entries.borrow().get(&cable) {
+            entry.close_saying(CloseCode::Protocol, how);
         }
     }
 

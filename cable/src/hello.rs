@@ -1,5 +1,5 @@
 //! What two nodes tell each other first: one Hello each way on the one control stream, which the
-//! end that dialled opens. Why a connection ends is told by its close code alone.
+//! end that dialled opens; and the messages after it. Why a connection ends is told by its close code alone.
 
 use bytes::{Buf as _, Bytes};
 use mesh::Nick;
@@ -45,6 +45,9 @@ pub enum ControlError {
     /// What came is no message.
     #[error("malformed control message: {0}")]
     Codec(#[from] CodecError),
+    /// The peer did not introduce itself first.
+    #[error("a message before Hello")]
+    NoHello,
     /// The peer introduced itself again.
     #[error("a second Hello")]
     SecondHello,
@@ -57,7 +60,7 @@ impl ControlError {
     /// The code to close the connection with when this end must do it.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Codec(_) | Self::SecondHello | Self::Ended => Some(CloseCode::Protocol),
+            Self::Codec(_) | Self::NoHello | Self::SecondHello | Self::Ended => Some(CloseCode::Protocol),
             Self::Version(_) => Some(CloseCode::Version),
             Self::Connection(_) | Self::Read(_) | Self::Write(_) => None,
         }
@@ -67,16 +70,31 @@ impl ControlError {
 /// The control stream of an introduced connection.
 #[derive(Debug)]
 pub struct ControlStream {
-    /// Held open: its end would be a message of its own.
-    _send: SendStream,
+    /// Where this end's messages go. To be held open: its end would be a message of its own.
+    pub(crate) send: SendStream,
+    /// Where the peer's messages come from.
+    pub(crate) messages: Messages,
+}
+
+/// The peer's messages.
+#[derive(Debug)]
+pub struct Messages {
     recv: RecvStream,
     /// Octets read that the decoder had no room for.
     unread: Bytes,
     decoder: Decoder,
 }
 
-impl ControlStream {
-    async fn read(&mut self) -> Result<Message, ControlError> {
+impl Messages {
+    fn new(recv: RecvStream) -> Self {
+        Self { recv, unread: Bytes::new(), decoder: Decoder::new() }
+    }
+
+    /// The next message of a kind that this version knows.
+    ///
+    /// # Errors
+    /// [`ControlError`]; the connection is of no use any more.
+    pub async fn next(&mut self) -> Result<Message, ControlError> {
         loop {
             if let Some(message) = self.decoder.poll_message()? {
                 return Ok(message);
@@ -90,14 +108,6 @@ impl ControlStream {
         }
     }
 
-    /// Reads until the stream breaks the protocol or ends; nothing is said after Hello in this
-    /// version but what a newer peer may try, which the decoder skips.
-    pub async fn until_end(&mut self) -> ControlError {
-        match self.read().await {
-            Ok(Message::Hello(_)) => ControlError::SecondHello,
-            Err(err) => err,
-        }
-    }
 }
 
 /// Introduces both ends. `dialled` is this end's number of the cable, when it dialled it.
@@ -126,9 +136,10 @@ pub async fn exchange(
         connection.accept_bi().await?
     };
     send.write_all(&hello).await?;
-    let mut control =
-        ControlStream { _send: send, recv, unread: Bytes::new(), decoder: Decoder::new() };
-    let Message::Hello(theirs) = control.read().await?;
+    let mut control = ControlStream { send, messages: Messages::new(recv) };
+    let Message::Hello(theirs) = control.messages.next().await? else {
+        return Err(ControlError::NoHello);
+    };
     negotiate(SUPPORTED_VERSIONS, theirs.versions)?;
     let peer = Peer {
         key,

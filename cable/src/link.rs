@@ -6,16 +6,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::convert::Infallible;
 
 use bytes::Bytes;
 use ether::limits::HEADER_LEN;
 use futures_util::FutureExt as _;
 use mesh::Nick;
+use mesh::beat::Beat;
 use mesh::framing::{
     Counters, DATAGRAM_HEADER_LEN, MIN_DATAGRAM_SIZE, Packer, Reassembler, Received, RecordHeader,
     STREAM_ROOM_INTERVAL,
 };
-use quinn::{Connection, ConnectionError, SendDatagramError};
+use mesh::message::{Message, encode};
+use quinn::{Connection, ConnectionError, SendDatagramError, SendStream};
 use tokio::sync::Notify;
 
 use crate::congestion;
@@ -31,6 +34,10 @@ const DRAIN_BATCH: usize = 32 << 10;
 
 /// Datagrams taken in at once before the data plane gets its turn.
 const RECEIVE_BATCH: usize = 64;
+
+/// Octets of control messages that may wait. The mesh holds back what it has to say beyond that, and
+/// says what is then true; so it is short, beside the largest message of 64 KiB.
+const OUTBOX: usize = 128 << 10;
 
 /// Octets that a record adds to its frame at most: 4 of length, 10 of fields, 10 of virtio-net
 /// header.
@@ -95,6 +102,17 @@ pub struct Link {
     emptied: Notify,
     super_frames: Cell<bool>,
     last_counts: Cell<(u64, u64)>,
+    outbox: RefCell<Outbox>,
+    /// Told when the outbox has something.
+    posted: Notify,
+}
+
+/// Control messages that wait for room in the stream.
+#[derive(Debug, Default)]
+struct Outbox {
+    messages: Vec<u8>,
+    /// Somebody was told that it is full.
+    is_full: bool,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +136,52 @@ impl Link {
             filled: Notify::new(),
             emptied: Notify::new(),
             last_counts: Cell::new((0, 0)),
+            outbox: RefCell::default(),
+            posted: Notify::new(),
         }
+    }
+
+    /// Sends a control message, in order behind those before. False when no more should be posted
+    /// until there is room again.
+    pub fn post(&self, message: &Message) -> bool {
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.messages.extend(encode(message));
+        outbox.is_full = outbox.messages.len() >= OUTBOX;
+        self.posted.notify_one();
+        !outbox.is_full
+    }
+
+    /// Hands posted messages to the stream for as long as it takes them. `room` is called when there
+    /// is room again after the outbox was full.
+    pub(crate) async fn deliver<R>(
+        &self,
+        mut stream: SendStream,
+        room: impl Fn() -> R,
+    ) -> Infallible
+    where
+        R: Future<Output = ()>,
+    {
+        loop {
+            self.posted.notified().await;
+            let (messages, was_full) = {
+                let mut outbox = self.outbox.borrow_mut();
+                (std::mem::take(&mut outbox.messages), std::mem::take(&mut outbox.is_full))
+            };
+            if stream.write_all(&messages).await.is_err() {
+                // The connection's end is told by the connection.
+                return std::future::pending().await;
+            }
+            if was_full {
+                room().await;
+            }
+        }
+    }
+
+    /// Sends a beat, before all frames that still wait here. Should quinn's queue be full, its oldest
+    /// datagram gives way.
+    pub fn send_beat(&self, beat: &Beat) {
+        // Fails only when the connection has ended, which is told elsewhere.
+        let _ = self.connection.send_datagram(Bytes::copy_from_slice(&beat.encode()));
     }
 
     /// Who is at the other end.
@@ -258,25 +321,33 @@ impl Link {
         outbound.draining.then(|| self.pack(&mut outbound.packer))
     }
 
-    /// Waits for datagrams and appends the frames that they complete to `out`. Returns whether all
-    /// that has arrived was taken. If not, call again before giving way to anyone else: quinn's own
+    /// Waits for datagrams and appends the frames that they complete to `out`, and beats to
+    /// `beats`. Returns whether all that has arrived was taken. If not, call again before giving way to anyone else: quinn's own
     /// queue drops its oldest datagrams when it is full, and tells nobody.
     ///
     /// # Errors
     /// Why the connection ended.
-    pub async fn receive(&self, out: &mut Received<Bytes>) -> Result<Drained, ConnectionError> {
+    pub async fn receive(
+        &self,
+        out: &mut Received<Bytes>,
+        beats: &mut Vec<Beat>,
+    ) -> Result<Drained, ConnectionError> {
         let mut datagram = self.connection.read_datagram().await?;
         let mut inbound = self.inbound.borrow_mut();
-        for _ in 0..RECEIVE_BATCH {
+        let mut take = |datagram: Bytes| match Beat::parse(&datagram) {
+            Ok(beat) => beats.push(beat),
             // A malformed datagram is counted by the reassembler, which goes on.
-            let _ = inbound.handle_datagram(datagram, out);
+            Err(_) => drop(inbound.handle_datagram(datagram, out)),
+        };
+        for _ in 0..RECEIVE_BATCH {
+            take(datagram);
             match self.connection.read_datagram().now_or_never() {
                 Some(Ok(next)) => datagram = next,
                 // An end of the connection is told at the next call: these frames come first.
                 Some(Err(_)) | None => return Ok(Drained::All),
             }
         }
-        let _ = inbound.handle_datagram(datagram, out);
+        take(datagram);
         Ok(Drained::Part)
     }
 

@@ -202,9 +202,14 @@ impl Entry {
     /// Closes the link, if there is one, and remembers why. A cable that is pulled out also stops
     /// dialling, whatever it is at.
     pub(super) fn close(&self, code: CloseCode) {
+        self.close_saying(code, "");
+    }
+
+    /// [`close`](Self::close), with words for the peer's log.
+    pub(super) fn close_saying(&self, code: CloseCode, words: &str) {
         if let Some(link) = &*self.link.borrow() {
             self.closed.set(Some(code));
-            failure::close(link.connection(), code, "");
+            failure::close(link.connection(), code, words);
         }
         if code == CloseCode::Disconnected {
             self.pulled.set(true);

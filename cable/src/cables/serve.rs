@@ -8,7 +8,7 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mesh::message::Redial;
+use mesh::message::{Message, Redial};
 use quinn::Connection;
 
 use super::admission::{Candidate, DialledByPeer, PARALLEL};
@@ -16,7 +16,7 @@ use super::entry::{Entry, canonical, now};
 use super::{CableEvent, CableId, Shared};
 use crate::endpoint::{Connected, Knock};
 use crate::failure::{self, CloseCode, Failure, Phase};
-use crate::hello::{self, ControlStream};
+use crate::hello::{self, ControlError, ControlStream, Messages};
 use crate::identity::PublicKey;
 use crate::link::{Link, Peer};
 use crate::trust::Refuser;
@@ -135,7 +135,10 @@ pub(super) async fn serve(
 
     let failure = tokio::select! {
         err = connection.closed() => Failure::of(&err, Phase::Established, remote, None),
-        failure = until_end(&connection, control) => failure,
+        failure = listen(shared, &connection, entry.id, control.messages) => failure,
+        never = link.deliver(control.send, || shared.tell(CableEvent::Room { cable: entry.id })) => {
+            match never {}
+        }
         () = link.drain() => Failure::of(&connection.closed().await, Phase::Established, remote, None),
         never = watch(&link) => match never {},
     };
@@ -149,10 +152,22 @@ pub(super) async fn serve(
     Ok(Ended { failure, was_up: now().saturating_duration_since(since) })
 }
 
-/// Listens on the control stream. When it breaks because the connection is ending, the connection
-/// tells why.
-async fn until_end(connection: &Connection, mut control: ControlStream) -> Failure {
-    let err = control.until_end().await;
+/// Passes on what comes on the control stream. When that breaks because the connection is ending,
+/// the connection tells why.
+async fn listen(
+    shared: &Shared,
+    connection: &Connection,
+    cable: CableId,
+    mut messages: Messages,
+) -> Failure {
+    let err = loop {
+        match messages.next().await {
+            Ok(Message::Hello(_)) => break ControlError::SecondHello,
+            // A data plane that has much to do makes the peer wait.
+            Ok(message) => shared.tell(CableEvent::Message { cable, message }).await,
+            Err(err) => break err,
+        }
+    };
     if let Some(code) = err.close_code() {
         failure::close(connection, code, &err.to_string());
         return Failure::Local(code);
@@ -213,6 +228,11 @@ impl Shared {
             }
         }
         (failure, true)
+    }
+
+    async fn tell(&self, event: CableEvent) {
+        // Without a data plane there is nobody left to tell.
+        let _ = self.events.send(event).await;
     }
 
     /// Remembers a failure that is for want of trust.
