@@ -27,7 +27,8 @@ pub enum DropReason {
     Reserved,
     /// The destination is behind the port that the frame came from: filtered, nothing is lost.
     SamePort,
-    /// The ingress is not a port of the bridge: it was closed while the frame was on its way.
+    /// The ingress is not an access port of the bridge: it was closed while the frame was on its
+    /// way.
     UnknownPort,
     /// Longer than the link or the egress port takes.
     Oversize,
@@ -47,11 +48,28 @@ pub enum DropReason {
     RepeatedFlood,
     /// A flooded frame on another cable than the one on the tree from its origin.
     ReversePath,
+    /// Another node sent it to this one for a station that is not here (any more).
+    NotHere,
+    /// It came by a cable, and its source is a station that was heard here moments ago: it went
+    /// around a loop outside of the mesh, or the station has just moved away.
+    LocalSource,
+    /// Its ingress port is blocked, as one end of a loop outside of the mesh.
+    Blocked,
+    /// More broadcast frames than its ingress port may send.
+    BroadcastStorm,
+    /// More multicast frames than its ingress port may send.
+    MulticastStorm,
+    /// More frames to unknown stations than its ingress port may send.
+    UnknownUnicastStorm,
+    /// From one more new station than its ingress port may bring at a time.
+    StationStorm,
+    /// It came by a cable, and the node where it entered the mesh floods more than a node may.
+    FloodBudget,
 }
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 24] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -68,6 +86,14 @@ impl DropReason {
         Self::HopLimit,
         Self::RepeatedFlood,
         Self::ReversePath,
+        Self::NotHere,
+        Self::LocalSource,
+        Self::Blocked,
+        Self::BroadcastStorm,
+        Self::MulticastStorm,
+        Self::UnknownUnicastStorm,
+        Self::StationStorm,
+        Self::FloodBudget,
     ];
 
     /// The position in [`ALL`](Self::ALL), for tables by reason.
@@ -94,6 +120,14 @@ impl DropReason {
             Self::HopLimit => "hop-limit",
             Self::RepeatedFlood => "repeated-flood",
             Self::ReversePath => "reverse-path",
+            Self::NotHere => "not-here",
+            Self::LocalSource => "local-source",
+            Self::Blocked => "blocked",
+            Self::BroadcastStorm => "broadcast-storm",
+            Self::MulticastStorm => "multicast-storm",
+            Self::UnknownUnicastStorm => "unknown-unicast-storm",
+            Self::StationStorm => "station-storm",
+            Self::FloodBudget => "flood-budget",
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ether::{FrameHeader, MacAddr, VlanId};
 
 use super::*;
+use crate::StormControl;
 use crate::vlan::CarriedTag;
 
 const P: [PortId; 4] = [PortId(0), PortId(1), PortId(2), PortId(3)];
@@ -45,14 +46,6 @@ fn a_station_that_spoke_is_reached_at_its_port_alone() {
     assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), forward(P[0]));
     assert_eq!(bridge.handle_frame(P[2], &frame(A, B), now), forward(P[1]));
     assert_eq!(bridge.counters().learned, 2);
-}
-
-#[test]
-fn cables_are_learned_from_like_any_port() {
-    let (mut bridge, now) = (bridge(Config::default()), start());
-    bridge.add_port(PortId(9), PortKind::Cable);
-    bridge.handle_frame(PortId(9), &frame(A, B), now);
-    assert_eq!(bridge.handle_frame(P[0], &frame(B, A), now), forward(PortId(9)));
 }
 
 #[test]
@@ -123,7 +116,7 @@ fn a_flood_goes_to_all_ports_but_its_ingress_in_order() {
     let mut bridge = bridge(Config::default());
     bridge.remove_port(P[2]);
     bridge.remove_port(PortId(u32::MAX));
-    let from = |ingress| -> Vec<_> { bridge.flood_ports(ingress, UNTAGGED).collect() };
+    let from = |ingress| -> Vec<_> { bridge.flood_ports(Some(ingress), UNTAGGED).collect() };
     let as_is = |port| (port, TagAction::AsIs);
     assert_eq!(from(P[1]), [P[0], P[3]].map(as_is));
     assert_eq!(from(P[2]), [P[0], P[1], P[3]].map(as_is));
@@ -138,6 +131,32 @@ fn what_was_learned_on_a_port_leaves_with_it() {
     bridge.add_port(P[0], PortKind::Access);
     assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), FLOOD);
     assert_eq!(bridge.counters().forgotten, 1);
+}
+
+#[test]
+fn listeners_hear_of_stations_that_come_move_and_go() {
+    let (mut bridge, start) = (bridge(Config { capacity: 2, ..Config::default() }), start());
+    let station = |mac| Station { vlan: VlanId::ZERO, mac };
+    let (a, b, c) = (station(A), station(B), station(MacAddr([2, 0, 0, 0, 0, 0xc])));
+    bridge.handle_frame(P[0], &frame(A, B), start);
+    bridge.handle_frame(P[0], &frame(A, B), start + Duration::from_secs(2));
+    bridge.handle_frame(P[0], &frame(B, A), start + Duration::from_secs(2));
+    bridge.handle_frame(P[1], &frame(B, A), start + Duration::from_secs(2));
+    bridge.handle_frame(P[1], &frame(A, B), start + Duration::from_secs(2));
+    bridge.handle_frame(P[2], &frame(c.mac, B), start + Duration::from_secs(3));
+    bridge.remove_port(P[2]);
+    bridge.handle_timeout(start + AGEING_TIME + Duration::from_secs(2));
+    let expected = [
+        Change::Learned { station: a, port: P[0] },
+        Change::Learned { station: b, port: P[0] },
+        Change::Moved { station: b, from: P[0], to: P[1] },
+        Change::Moved { station: a, from: P[0], to: P[1] },
+        Change::Evicted { station: b, port: P[1] },
+        Change::Learned { station: c, port: P[2] },
+        Change::Forgotten { station: c, port: P[2] },
+        Change::Aged { station: a, port: P[1] },
+    ];
+    assert_eq!(std::iter::from_fn(|| bridge.poll_change()).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -258,13 +277,93 @@ fn settings_changed_at_run_time_take_effect_at_once() {
 }
 
 #[test]
+fn a_blocked_port_neither_sends_nor_receives_data() {
+    let (mut bridge, now) = (bridge(Config::default()), start());
+    bridge.handle_frame(P[0], &frame(A, B), now);
+    bridge.set_blocked(P[0], true);
+    bridge.set_blocked(PortId(77), true);
+    assert!(bridge.is_blocked(P[0]) && !bridge.is_blocked(P[1]) && !bridge.is_blocked(PortId(77)));
+    let blocked = Verdict::Drop(DropReason::Blocked);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), blocked);
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), FLOOD, "A is forgotten");
+    let reached = |bridge: &Bridge| -> Vec<PortId> {
+        bridge.flood_ports(Some(P[1]), UNTAGGED).map(|(port, _)| port).collect()
+    };
+    assert_eq!(reached(&bridge), [P[2], P[3]]);
+    bridge.add_port(P[0], PortKind::Access);
+    assert!(bridge.is_blocked(P[0]), "it is the same port");
+    bridge.set_blocked(P[0], false);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), forward(P[1]));
+    assert_eq!(reached(&bridge), [P[0], P[2], P[3]]);
+    bridge.set_blocked(P[0], true);
+    bridge.remove_port(P[0]);
+    bridge.add_port(P[0], PortKind::Access);
+    assert!(!bridge.is_blocked(P[0]), "it is another port");
+}
+
+#[test]
+fn a_blocked_port_of_a_hub_is_blocked() {
+    let mut bridge = bridge(Config { hub: true, ..Config::default() });
+    bridge.set_blocked(P[0], true);
+    let verdict = bridge.handle_frame(P[0], &frame(A, B), start());
+    assert_eq!(verdict, Verdict::Drop(DropReason::Blocked));
+    assert_eq!(bridge.flood_ports(Some(P[1]), UNTAGGED).count(), 2);
+}
+
+#[test]
+fn a_storm_from_one_port_is_cut_to_its_rate_each_kind_by_itself() {
+    let storm_control = StormControl::STANDARD;
+    let (mut bridge, start) = (bridge(Config { storm_control, ..Config::default() }), start());
+    let multicast = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+    bridge.handle_frame(P[1], &frame(B, A), start);
+    for (second, destination, rate, reason) in [
+        (0, MacAddr::BROADCAST, 1000, DropReason::BroadcastStorm),
+        (1, multicast, 2000, DropReason::MulticastStorm),
+        (2, MacAddr([2; 6]), 1000, DropReason::UnknownUnicastStorm),
+    ] {
+        let verdicts = (0..100_000).map(|frame_number| {
+            let now = start + Duration::from_micros(second * 1_000_000 + 10 * frame_number);
+            bridge.handle_frame(P[0], &frame(A, destination), now)
+        });
+        let (passed, dropped): (Vec<_>, Vec<_>) = verdicts.partition(|verdict| *verdict == FLOOD);
+        assert!((rate..=rate + rate / 10).contains(&passed.len()), "{reason}: {}", passed.len());
+        assert!(dropped.iter().all(|verdict| *verdict == Verdict::Drop(reason)));
+    }
+    let now = start + Duration::from_secs(3);
+    let known = (0..5000).filter(|_| bridge.handle_frame(P[0], &frame(A, B), now) == forward(P[1]));
+    assert_eq!(known.count(), 5000, "known unicast has no limit");
+    let broadcast = frame(B, MacAddr::BROADCAST);
+    assert_eq!(bridge.handle_frame(P[1], &broadcast, now), FLOOD, "nor do others pay");
+}
+
+#[test]
+fn invented_stations_are_cut_off_and_those_that_are_known_are_not() {
+    let storm_control = StormControl::STANDARD;
+    let (mut bridge, start) = (bridge(Config { storm_control, ..Config::default() }), start());
+    bridge.handle_frame(P[0], &frame(A, B), start);
+    bridge.handle_frame(P[1], &frame(B, A), start);
+    let dropped = (0..50_000_u32).filter(|number| {
+        let now = start + Duration::from_micros(20) * *number;
+        let [_, b, c, d] = number.to_be_bytes();
+        let verdict = bridge.handle_frame(P[0], &frame(MacAddr([2, 1, 1, b, c, d]), B), now);
+        verdict == Verdict::Drop(DropReason::StationStorm)
+    });
+    let learned = 50_000 - dropped.count();
+    assert!((298..=300).contains(&learned), "{learned}");
+    let now = start + Duration::from_secs(1);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), forward(P[1]));
+    let elsewhere = frame(MacAddr([2, 9, 9, 9, 9, 9]), B);
+    assert_eq!(bridge.handle_frame(P[2], &elsewhere, now), forward(P[1]));
+}
+
+#[test]
 fn a_port_with_a_high_number_leaves_no_gaps_to_walk_when_it_is_gone() {
     let mut bridge = bridge(Config::default());
     bridge.add_port(PortId::MAX, PortKind::Access);
-    let reached = |bridge: &Bridge| bridge.flood_ports(P[0], UNTAGGED).count();
+    let reached = |bridge: &Bridge| bridge.flood_ports(Some(P[0]), UNTAGGED).count();
     assert_eq!(reached(&bridge), 4);
     bridge.remove_port(PortId::MAX);
     assert_eq!(reached(&bridge), 3);
     assert_eq!(bridge.ports.len(), P.len());
-    assert_eq!(bridge.in_use, P);
+    assert_eq!(bridge.flooded, P);
 }
