@@ -25,6 +25,11 @@ const SPKI_PREFIX: [u8; 12] =
 pub struct PublicKey([u8; 32]);
 
 impl PublicKey {
+    /// The key itself (RFC 8032).
+    pub fn octets(self) -> [u8; 32] {
+        self.0
+    }
+
     /// Length of the text form.
     pub const TEXT_LEN: usize = 52;
 

@@ -10,6 +10,7 @@
 //! | I want to change… | Open |
 //! |---|---|
 //! | how a key is made, stored, written | [`identity`] |
+//! | who signs what a node tells the mesh | [`signer`], [`epoch`] |
 //! | who may connect | [`trust`] |
 //! | what is checked in the TLS handshake | [`tls`] |
 //! | idle timeout, windows, datagram sizes | [`transport`] |
@@ -28,11 +29,13 @@ pub mod address;
 pub mod cables;
 pub mod congestion;
 pub mod endpoint;
+pub mod epoch;
 pub mod failure;
 pub mod hello;
 pub mod identity;
 pub mod link;
 pub mod redial;
+pub mod signer;
 pub mod socket;
 pub mod store;
 pub mod tls;
@@ -41,6 +44,8 @@ pub mod trust;
 
 pub use address::Target;
 pub use cables::{CableEvent, CableId, Cables, CablesConfig};
+pub use epoch::Epoch;
 pub use identity::{Identity, PublicKey};
 pub use link::Link;
+pub use signer::Signer;
 pub use trust::Trust;

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cable::hello::Introduction;
-use cable::{CableEvent, Cables, CablesConfig, Identity, Trust};
+use cable::{CableEvent, Cables, CablesConfig, Epoch, Identity, Signer, Trust};
 use console::{Event, Reply, SwitchCommand};
 use control::{Answer, Failure, Request};
-use mesh::Nick;
+use mesh::message::Name;
+use mesh::record::Incarnation;
+use mesh::{Mesh, Nick};
 use rand::RngExt as _;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
@@ -19,12 +21,12 @@ use vdeplug::Server;
 use vdeplug::mmsg::RecvBatch;
 
 use crate::config::{Listen, ShardConfig, TapFailure};
-use crate::plane::{Newcomer, Plane, Settings};
+use crate::plane::{Plane, Settings};
 use crate::port::stream::{KnownStreams, StreamListener};
-use crate::port::{self, PortIo};
+use crate::port;
 use crate::refused::RefusedPlugs;
 use crate::vde_switch::execute::{self, SwitchFacts};
-use crate::{logging, requests};
+use crate::{cabling, logging, requests};
 
 /// Requests that may wait for the data plane. Full: the control plane waits.
 const REQUESTS: usize = 64;
@@ -74,6 +76,13 @@ pub(crate) struct Shard {
 #[expect(clippy::disallowed_methods, reason = "this driver is where the node reads the clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds since 1970, for what must be later than before the last start.
+#[expect(clippy::disallowed_methods, reason = "this driver is where the node reads the clock")]
+fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 /// A running data plane.
@@ -151,7 +160,7 @@ fn run(
         let tap_failure = config.tap_failure;
         let (streams, dgrams) = (config.streams.clone(), config.dgrams.clone());
         let (sequenced, access) = (config.sequenced.clone(), config.sockets);
-        let (shard, cable_events) = set_up(config, events)?;
+        let (shard, cable_events, epoch) = set_up(config, events)?;
         for at in &taps {
             match port::tap::plug_in(&shard, at, offload) {
                 Err(err) if tap_failure == TapFailure::Told => {
@@ -177,7 +186,8 @@ fn run(
         tokio::select! {
             _ = stopped => {}
             () = serve_requests(&shard, requests) => {}
-            () = follow_cables(&shard, cable_events) => {}
+            () = cabling::follow_cables(&shard, cable_events) => {}
+            () = cabling::follow_mesh(&shard, epoch) => {}
             () = port::vde::accept(&shard) => {}
             () = age(&shard) => {}
         }
@@ -194,7 +204,7 @@ fn run(
 fn set_up(
     config: ShardConfig,
     events: broadcast::Sender<Event>,
-) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>)> {
+  ) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>, Epoch)> {
     let (identity, trust) = match &config.state {
         Some(state) => (Identity::load_or_generate(state)?, Trust::load(state)?),
         None => (Identity::generate()?, Trust::in_memory([])),
@@ -212,6 +222,13 @@ fn set_up(
         &identity,
         &trust,
     )?;
+    let seconds = unix_seconds();
+    let epoch = Epoch::begin(config.state.as_deref(), seconds)?;
+    let instance = seconds << 32 | u64::from(random.random::<u32>());
+    let incarnation = Incarnation { epoch: epoch.current(), instance };
+    let (key, name) = (identity.public().into(), Name::lossy(&config.name));
+    let mesh = mesh::engine::Config::new(key, name, nick, incarnation, random.random());
+    let mesh = Mesh::new(mesh, Signer::new(&identity), now());
     let fabric = fabric::Config {
         hub: config.hub,
         ageing_time: config.ageing_time,
@@ -226,14 +243,14 @@ fn set_up(
         started: now(),
         server,
         cables,
-        plane: RefCell::new(Plane::new(fabric, settings, nick)),
+        plane: RefCell::new(Plane::new(fabric, settings, mesh)),
         vde_batch: port::vde::new_batch(),
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
         known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),
         switch: config.switch.map(RefCell::new),
     });
-    Ok((shard, cable_events))
+    Ok((shard, cable_events, epoch))
 }
 
 fn start_cables(
@@ -276,41 +293,6 @@ async fn serve_requests(shard: &Rc<Shard>, mut requests: mpsc::Receiver<Asked>) 
             }
             Asked::Switch { command, reply } => {
                 let _ = reply.send(execute::execute(shard, &command));
-            }
-        }
-    }
-}
-
-async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<CableEvent>) {
-    let mut pumps = std::collections::BTreeMap::new();
-    while let Some(event) = events.recv().await {
-        match event {
-            CableEvent::Up { cable, link } => {
-                let newcomer = Newcomer {
-                    io: PortIo::Cable(link.clone()),
-                    description: link.peer().name.clone(),
-                    max_frame: link.peer().max_frame,
-                    peer: None,
-                };
-                let place = match shard.plane.borrow_mut().plug_in(None, newcomer) {
-                    Ok(place) => place,
-                    Err(err) => {
-                        tracing::warn!(%cable, %err, "the cable has no port");
-                        continue;
-                    }
-                };
-                shard.cables.set_port(cable, Some(place.port.0));
-                let pumped = shard.clone();
-                let pump = tokio::task::spawn_local(async move {
-                    port::cable::pump(&pumped, place.port, link).await;
-                });
-                pumps.insert(cable, (place, pump));
-            }
-            CableEvent::Down { cable } => {
-                if let Some((place, pump)) = pumps.remove(&cable) {
-                    pump.abort();
-                    shard.plane.borrow_mut().unplug(place);
-                }
             }
         }
     }

@@ -4,7 +4,8 @@
 //! | I want to change… | Open |
 //! |---|---|
 //! | a flag of `vdenode` | `cli.rs`, then `config.rs` |
-//! | how a frame gets from port to port | `plane.rs` |
+//! | how a frame gets from port to port | `plane/relay.rs` |
+//! | what cables and the mesh do | `cabling.rs`, `plane/meshed.rs` |
 //! | what is behind a port | `port.rs`, `port/` |
 //! | the loop that ties it together | `driver.rs` |
 //! | what a request of `vdecable` does | `requests.rs`; what it shows, `status.rs` |
@@ -12,6 +13,7 @@
 //! | daemon, pidfile, management socket | `vde_switch/` |
 
 mod accounts;
+mod cabling;
 mod cli;
 mod config;
 mod control_socket;

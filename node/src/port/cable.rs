@@ -8,11 +8,14 @@ use cable::Link;
 use cable::link::Drained;
 use ether::VnetHeader;
 use fabric::{DropReason, PortId};
-use mesh::framing::{Reach, Received, RecordHeader};
+use mesh::framing::{Received, RecordHeader};
 
 use super::{Counters, Part};
 use crate::driver::{Shard, now};
-use crate::plane::{Frame, Frames, MAX_HOPS, Origin, Routes};
+use crate::plane::{Frame, Frames, Origin, Route, Routes};
+
+/// The most hops that a frame may have left: one that claims more is not believed.
+const MAX_HOPS: u8 = 63;
 
 /// Whether a cable takes a frame as it is.
 pub(super) fn goes_whole(link: &Link, vnet: &VnetHeader) -> bool {
@@ -21,33 +24,28 @@ pub(super) fn goes_whole(link: &Link, vnet: &VnetHeader) -> bool {
 
 /// Sends frames packed together.
 pub(super) fn send(link: &Link, parts: &[Part<'_>], routes: &Routes, counters: &mut Counters) {
-    let records = parts.iter().filter_map(|part| {
-        let route = &routes[part.index];
-        let header = RecordHeader {
-            hops: route.hops?,
-            ingress: route.ingress,
-            reach: match route.flood {
-                Some(sequence) => Reach::Flood { sequence },
-                None => Reach::Unicast { egress: None },
-            },
-            vnet: (!part.vnet.is_plain()).then(|| part.vnet.encode()),
-        };
-        Some((header, part.bytes))
+    let records = parts.iter().map(|part| {
+        let Route { ingress, hops, reach } = routes[part.index];
+        let vnet = (!part.vnet.is_plain()).then(|| part.vnet.encode());
+        (RecordHeader { hops, ingress, reach, vnet }, part.bytes)
     });
     let sent = link.send(records);
     counters.tx_frames += sent.frames;
     counters.tx_bytes += sent.octets;
     counters.drops.record_many(DropReason::QueueFull, sent.queue_full);
     counters.drops.record_many(DropReason::Oversize, sent.oversize);
-    let tried = sent.frames + sent.queue_full + sent.oversize;
-    counters.drops.record_many(DropReason::HopLimit, parts.len() as u64 - tried);
 }
 
 /// Takes in what comes by a cable until it ends.
 pub(crate) async fn pump(shard: &Shard, id: PortId, link: Rc<Link>) {
     let mut received = Received::<Bytes>::new();
+    let mut beats = Vec::new();
     // The end of the connection is the cable's to tell; here it only ends the reading.
-    while let Ok(drained) = link.receive(&mut received).await {
+    while let Ok(drained) = link.receive(&mut received, &mut beats).await {
+        if !beats.is_empty() {
+            shard.plane.borrow_mut().handle_beats(id, &beats, now());
+            beats.clear();
+        }
         relay(shard, id, &received);
         received.clear();
         if drained == Drained::All {
@@ -64,12 +62,8 @@ fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
             plane.record_drops(id, DropReason::BadVnetHeader, 1);
             continue;
         };
-        let flood = match header.reach {
-            Reach::Flood { sequence } => Some(sequence),
-            Reach::Unicast { .. } => None,
-        };
-        let origin =
-            Some(Origin { ingress: header.ingress, hops: header.hops.min(MAX_HOPS), flood });
+        let RecordHeader { ingress, hops, reach, .. } = *header;
+        let origin = Some(Origin { ingress, hops: hops.min(MAX_HOPS), reach });
         frames.push(Frame { bytes, vnet, origin });
         if frames.is_full() {
             plane.relay(id, &frames, now());

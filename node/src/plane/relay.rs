@@ -1,0 +1,266 @@
+//! Frames from ports through the bridge to ports, in batches, without a copy.
+//!
+//! A batch is borrowed from the buffer into which it was received. The bridge names the egress of
+//! each frame, and where that is another node, the mesh names the cable. Each port collects its
+//! share as indices, and every port touched is flushed before the call returns. Only a cable whose
+//! path is slow keeps a copy.
+
+use std::time::Instant;
+
+use arrayvec::ArrayVec;
+use ether::{FrameHeader, TagAction, VnetHeader};
+use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
+use mesh::framing::Reach;
+use mesh::Nick;
+use mesh::engine::{FloodDrop, LinkId, NextHop};
+
+use super::Plane;
+use crate::port::Port;
+use crate::pressure::Congested;
+
+/// Frames that are relayed together at most.
+pub(crate) const BATCH: usize = 64;
+
+/// A frame on its way through the data plane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    /// The frame itself, borrowed from where it was received.
+    pub(crate) bytes: &'a [u8],
+    /// What is still to be done to it.
+    pub(crate) vnet: VnetHeader,
+    /// Where it entered the mesh, when that was not here.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// How a frame that came by a cable was marked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// Where it entered the mesh.
+    pub(crate) ingress: Nick,
+    /// How many more cables it may cross.
+    pub(crate) hops: u8,
+    /// For whom it is.
+    pub(crate) reach: Reach,
+}
+
+/// A batch.
+pub(crate) type Frames<'a> = ArrayVec<Frame<'a>, BATCH>;
+
+/// How a frame is marked when it leaves over a cable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Route {
+    pub(crate) ingress: Nick,
+    /// How many more cables it may cross after the next one.
+    pub(crate) hops: u8,
+    pub(crate) reach: Reach,
+}
+
+/// The route of each frame of a batch; that of one that leaves by no cable means nothing.
+pub(crate) type Routes = ArrayVec<Route, BATCH>;
+
+impl Plane {
+    /// Relays a batch from one ingress. Gives the egress whose queue is filling, if there is one,
+    /// so that the ingress may wait.
+    pub(crate) fn relay(
+        &mut self,
+        ingress: PortId,
+        frames: &Frames<'_>,
+        now: Instant,
+    ) -> Option<Congested> {
+        let mut routes = Routes::new();
+        for (index, frame) in frames.iter().enumerate() {
+            let judged = match frame.origin {
+                None => self.judge_own(ingress, index, frame.bytes, now),
+                Some(origin) => self.judge_from_cable(ingress, index, frame.bytes, origin, now),
+            };
+            let (drop, route) = match judged {
+                Ok(route) => (None, route),
+                Err(reason) => (Some(reason), self.nowhere()),
+            };
+            routes.push(route);
+            let Some(Some(port)) = self.ports.get_mut(ingress.0 as usize) else {
+                continue;
+            };
+            match drop {
+                Some(reason) => port.counters.drops.record(reason),
+                None => {
+                    port.counters.rx_frames += 1;
+                    port.counters.rx_bytes += frame.bytes.len() as u64;
+                }
+            }
+        }
+        let congested = self.flush(frames, &routes);
+        self.follow_changes(now);
+        congested
+    }
+
+    /// The route of a frame that leaves by no cable.
+    fn nowhere(&self) -> Route {
+        Route { ingress: self.mesh.nick(), hops: 0, reach: Reach::Unicast { egress: None } }
+    }
+
+    /// Hands out a frame from an access port of this node.
+    fn judge_own(
+        &mut self,
+        ingress: PortId,
+        index: usize,
+        bytes: &[u8],
+        now: Instant,
+    ) -> Result<Route, DropReason> {
+        let header = FrameHeader::parse(bytes)?;
+        match self.bridge.handle_frame(ingress, &header, now) {
+            Verdict::Drop(reason) => Err(reason),
+            Verdict::Forward { egress, tag } => {
+                self.hand(egress, index, tag);
+                Ok(self.nowhere())
+            }
+            Verdict::Remote { owner, frame } => {
+                let egress = Nick::new(owner.0).ok_or(DropReason::NoEgress)?;
+                let hops = self.mesh.initial_hops(egress);
+                let cable = match self.mesh.next_hop(egress, None, flow(&header)) {
+                    NextHop::Link(cable) => cable,
+                    NextHop::Here | NextHop::Back | NextHop::Unreachable => {
+                        return Err(DropReason::NoEgress);
+                    }
+                };
+                self.hand(PortId(cable.0), index, frame.trunk_tag());
+                let reach = Reach::Unicast { egress: Some(egress) };
+                Ok(Route { ingress: self.mesh.nick(), hops, reach })
+            }
+            Verdict::Flood(frame) => {
+                self.hand_to_ports(Some(ingress), index, frame);
+                let own = self.mesh.nick();
+                let (sequence, hops, cables) = self.mesh.originate_flood();
+                for cable in cables {
+                    let cable = PortId(cable.0);
+                    give(&mut self.ports, &mut self.touched, cable, index, frame.trunk_tag());
+                }
+                Ok(Route { ingress: own, hops, reach: Reach::Flood { sequence } })
+            }
+        }
+    }
+
+    /// Hands out a frame that came by a cable.
+    fn judge_from_cable(
+        &mut self,
+        cable: PortId,
+        index: usize,
+        bytes: &[u8],
+        origin: Origin,
+        now: Instant,
+    ) -> Result<Route, DropReason> {
+        let header = FrameHeader::parse(bytes)?;
+        let ingress = RemoteId(origin.ingress.get());
+        let from = LinkId(cable.0);
+        match origin.reach {
+            Reach::Unicast { egress } => {
+                let egress = egress.ok_or(DropReason::NoEgress)?;
+                match self.mesh.next_hop(egress, Some(from), flow(&header)) {
+                    NextHop::Here => {
+                        let reach = fabric::Reach::Unicast;
+                        match self.bridge.handle_from_cable(ingress, &header, reach, now) {
+                            Verdict::Drop(reason) => return Err(reason),
+                            Verdict::Forward { egress, tag } => self.hand(egress, index, tag),
+                            Verdict::Flood(frame) => self.hand_to_ports(None, index, frame),
+                            Verdict::Remote { .. } => return Err(DropReason::NotHere),
+                        }
+                        Ok(self.nowhere())
+                    }
+                    NextHop::Link(next) => {
+                        let hops = origin.hops.checked_sub(1).ok_or(DropReason::HopLimit)?;
+                        self.hand(PortId(next.0), index, TagAction::AsIs);
+                        Ok(Route { ingress: origin.ingress, hops, reach: origin.reach })
+                    }
+                    NextHop::Back | NextHop::Unreachable => Err(DropReason::NoEgress),
+                }
+            }
+            Reach::Flood { sequence } => {
+                let onward = match self.mesh.flood(origin.ingress, sequence, from) {
+                    Ok(onward) => onward,
+                    Err(FloodDrop::ReversePath) => return Err(DropReason::ReversePath),
+                    Err(FloodDrop::UnknownIngress | FloodDrop::UnknownLink) => {
+                        return Err(DropReason::UnknownIngress);
+                    }
+                    Err(FloodDrop::Repeated | FloodDrop::TooOld | FloodDrop::Own) => {
+                        return Err(DropReason::RepeatedFlood);
+                    }
+                };
+                let verdict =
+                    self.bridge.handle_from_cable(ingress, &header, fabric::Reach::Flood, now);
+                // What the bridge takes for a storm or a loop goes no further.
+                if let Verdict::Drop(reason) = verdict {
+                    return Err(reason);
+                }
+                let hops = origin.hops.checked_sub(1);
+                if hops.is_some() {
+                    for next in onward {
+                        let next = PortId(next.0);
+                        give(&mut self.ports, &mut self.touched, next, index, TagAction::AsIs);
+                    }
+                }
+                match verdict {
+                    Verdict::Forward { egress, tag } => self.hand(egress, index, tag),
+                    Verdict::Flood(frame) => self.hand_to_ports(None, index, frame),
+                    Verdict::Drop(_) | Verdict::Remote { .. } => {}
+                }
+                Ok(Route {
+                    ingress: origin.ingress,
+                    hops: hops.unwrap_or(0),
+                    reach: origin.reach,
+                })
+            }
+        }
+    }
+
+    fn hand(&mut self, egress: PortId, index: usize, tag: TagAction) {
+        give(&mut self.ports, &mut self.touched, egress, index, tag);
+    }
+
+    fn hand_to_ports(&mut self, ingress: Option<PortId>, index: usize, frame: Classified) {
+        for (egress, tag) in self.bridge.flood_ports(ingress, frame) {
+            give(&mut self.ports, &mut self.touched, egress, index, tag);
+        }
+    }
+
+    fn flush(&mut self, frames: &Frames<'_>, routes: &Routes) -> Option<Congested> {
+        let alone = self.touched.len() == 1;
+        let mut congested = None;
+        for id in self.touched.drain(..) {
+            if let Some(Some(port)) = self.ports.get_mut(id.0 as usize) {
+                let full = port.flush(frames, routes, &mut self.segments, &mut self.retagged);
+                congested = full.filter(|full| alone || full.is_cable()).or(congested);
+            }
+        }
+        congested
+    }
+}
+
+}
+
+/// Adds a frame to a port's share of the batch.
+fn give(
+    ports: &mut [Option<Box<Port>>],
+    touched: &mut Vec<PortId>,
+    egress: PortId,
+    index: usize,
+    tag: TagAction,
+) {
+    if let Some(Some(port)) = ports.get_mut(egress.0 as usize) {
+        if port.share.is_empty() {
+            touched.push(egress);
+        }
+        port.hand(index, tag);
+    }
+}
+
+/// Frames of one conversation have the same: they must not overtake each other on two equally good
+/// ways.
+fn flow(header: &FrameHeader) -> u32 {
+    let mix = |mac: ether::MacAddr| {
+        let [_, _, a, b, c, d] = mac.0;
+        u32::from_be_bytes([a, b, c, d])
+    };
+    // Multiplicative hashing (Knuth, The Art of Computer Programming 3, 6.4); the high bits are the
+    // good ones.
+    (mix(header.source).rotate_left(16) ^ mix(header.destination)).wrapping_mul(0x9e37_79b9) >> 16
+}
