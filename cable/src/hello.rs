@@ -60,7 +60,9 @@ impl ControlError {
     /// The code to close the connection with when this end must do it.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Codec(_) | Self::NoHello | Self::SecondHello | Self::Ended => Some(CloseCode::Protocol),
+            Self::Codec(_) | Self::NoHello | Self::SecondHello | Self::Ended => {
+                Some(CloseCode::Protocol)
+            }
             Self::Version(_) => Some(CloseCode::Version),
             Self::Connection(_) | Self::Read(_) | Self::Write(_) => None,
         }
@@ -107,7 +109,6 @@ impl Messages {
             self.unread.advance(taken);
         }
     }
-
 }
 
 /// Introduces both ends. `dialled` is this end's number of the cable, when it dialled it.

@@ -92,7 +92,7 @@ pub(crate) async fn follow_mesh(shard: &Shard, mut epoch: Epoch) {
             {
                 tracing::warn!(%err, "after the next start other nodes take longer to listen");
             }
-            tracing::info!("{event}");
+            tracing::info!(?event, "mesh");
         }
         match due {
             Some(due) => tokio::select! {

@@ -22,8 +22,8 @@ use vdeplug::mmsg::RecvBatch;
 
 use crate::config::{Listen, ShardConfig, TapFailure};
 use crate::plane::{Plane, Settings};
-use crate::port::stream::{KnownStreams, StreamListener};
 use crate::port;
+use crate::port::stream::{KnownStreams, StreamListener};
 use crate::refused::RefusedPlugs;
 use crate::vde_switch::execute::{self, SwitchFacts};
 use crate::{cabling, logging, requests};
@@ -204,7 +204,7 @@ fn run(
 fn set_up(
     config: ShardConfig,
     events: broadcast::Sender<Event>,
-  ) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>, Epoch)> {
+) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>, Epoch)> {
     let (identity, trust) = match &config.state {
         Some(state) => (Identity::load_or_generate(state)?, Trust::load(state)?),
         None => (Identity::generate()?, Trust::in_memory([])),

@@ -232,8 +232,8 @@ async fn hear(mut events: mpsc::Receiver<CableEvent>, plane: Rc<Plane>) {
                 assert!(before.is_none(), "{cable} came up twice");
                 let plane = plane.clone();
                 tokio::task::spawn_local(async move {
-                    let mut received = Received::<Bytes>::new();
-                    while link.receive(&mut received).await.is_ok() {
+                    let (mut received, mut beats) = (Received::<Bytes>::new(), Vec::new());
+                    while link.receive(&mut received, &mut beats).await.is_ok() {
                         let mut frames = plane.frames.borrow_mut();
                         frames.extend(received.iter().map(|(h, f)| (*h, f.to_vec())));
                         drop(frames);
@@ -241,6 +241,7 @@ async fn hear(mut events: mpsc::Receiver<CableEvent>, plane: Rc<Plane>) {
                     }
                 });
             }
+            CableEvent::Message { .. } | CableEvent::Room { .. } => {}
             CableEvent::Down { cable } => {
                 plane.heard.borrow_mut().push(Heard::Down(cable));
                 let before = plane.links.borrow_mut().remove(&cable);

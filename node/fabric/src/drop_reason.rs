@@ -48,6 +48,8 @@ pub enum DropReason {
     RepeatedFlood,
     /// A flooded frame on another cable than the one on the tree from its origin.
     ReversePath,
+    /// Flooded by a node that this one does not know (yet).
+    UnknownIngress,
     /// Another node sent it to this one for a station that is not here (any more).
     NotHere,
     /// It came by a cable, and its source is a station that was heard here moments ago: it went
@@ -69,7 +71,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -86,6 +88,7 @@ impl DropReason {
         Self::HopLimit,
         Self::RepeatedFlood,
         Self::ReversePath,
+        Self::UnknownIngress,
         Self::NotHere,
         Self::LocalSource,
         Self::Blocked,
@@ -120,6 +123,7 @@ impl DropReason {
             Self::HopLimit => "hop-limit",
             Self::RepeatedFlood => "repeated-flood",
             Self::ReversePath => "reverse-path",
+            Self::UnknownIngress => "unknown-ingress",
             Self::NotHere => "not-here",
             Self::LocalSource => "local-source",
             Self::Blocked => "blocked",

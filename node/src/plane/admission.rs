@@ -9,7 +9,7 @@ use fabric::{PortId, PortKind, VlanPolicy};
 use tokio::sync::Notify;
 
 use super::{Plane, Vlans};
-use crate::port::{Access, Counters, Endpoint, EndpointId, Peer, PortIo};
+use crate::port::{Access, Counters, Endpoint, EndpointId, Peer, Port, PortIo};
 use crate::pressure::Patience;
 
 /// Plugs that may share a port: each gets a copy of every frame, in one turn of the data plane.

@@ -7,8 +7,8 @@ use cable::Link;
 use cable::link::Peer;
 use fabric::PortId;
 use mesh::beat::Beat;
-use mesh::message::{Message, Name};
 use mesh::engine::{Event, LinkError, LinkId, Neighbour, Payload, ProtocolFault, Room, Transmit};
+use mesh::message::{Message, Name};
 
 use super::Plane;
 use crate::port::PortIo;

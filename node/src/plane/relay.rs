@@ -10,9 +10,9 @@ use std::time::Instant;
 use arrayvec::ArrayVec;
 use ether::{FrameHeader, TagAction, VnetHeader};
 use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
-use mesh::framing::Reach;
 use mesh::Nick;
 use mesh::engine::{FloodDrop, LinkId, NextHop};
+use mesh::framing::Reach;
 
 use super::Plane;
 use crate::port::Port;
@@ -203,11 +203,7 @@ impl Plane {
                     Verdict::Flood(frame) => self.hand_to_ports(None, index, frame),
                     Verdict::Drop(_) | Verdict::Remote { .. } => {}
                 }
-                Ok(Route {
-                    ingress: origin.ingress,
-                    hops: hops.unwrap_or(0),
-                    reach: origin.reach,
-                })
+                Ok(Route { ingress: origin.ingress, hops: hops.unwrap_or(0), reach: origin.reach })
             }
         }
     }
@@ -233,8 +229,6 @@ impl Plane {
         }
         congested
     }
-}
-
 }
 
 /// Adds a frame to a port's share of the batch.
