@@ -153,9 +153,10 @@ fn hello() {
         software: Name::new("vdenode 0.1.0").unwrap(),
         max_frame: 9234,
         capabilities: Capabilities::VNET,
+        cable: 300,
     };
     let octets = [
-        &[0, 0, 0, 31][..],
+        &[0, 0, 0, 33][..],
         &[1],
         &[1, 0xac, 0x02],
         b"\x05attic",
@@ -163,6 +164,7 @@ fn hello() {
         b"\x0dvdenode 0.1.0",
         &[0x92, 0x48],
         &[1],
+        &[0xac, 0x02],
     ]
     .concat();
     assert_message(&Message::Hello(hello), &octets);

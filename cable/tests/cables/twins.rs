@@ -143,6 +143,7 @@ fn a_peer_that_starts_again_takes_the_place_of_its_own_cables() {
         for relay in &relays {
             relay.path.limit.set(0);
         }
+        first.cables.shut_down().await;
         drop(first);
         for relay in &relays {
             relay.path.limit.set(usize::MAX);
