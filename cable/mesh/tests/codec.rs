@@ -32,6 +32,7 @@ fn hello() -> Message {
         software: Name::default(),
         max_frame: 1514,
         capabilities: Capabilities::default(),
+        cable: 0,
     })
 }
 
@@ -75,7 +76,7 @@ fn a_name_beyond_its_limit_is_refused() {
     for name in [&[b'x'; 65][..], b"\x1b[2J"] {
         let mut body = vec![1, 1, 1, u8::try_from(name.len()).unwrap()];
         body.extend(name);
-        body.extend([1, 0, 1, 0]);
+        body.extend([1, 0, 1, 0, 0]);
         let mut stream = u32::try_from(body.len()).unwrap().to_be_bytes().to_vec();
         stream.extend(&body);
         let result = decode(&mut Decoder::new(), &stream, 1000);
@@ -93,6 +94,7 @@ fn message() -> impl Strategy<Value = Message> {
                 software: Name::lossy("test"),
                 max_frame,
                 capabilities: Capabilities(capabilities),
+                cable: nick,
             })
         },
     )
