@@ -5,13 +5,18 @@
 //! it. The types of each protocol version are frozen in a module of their own; a change of any
 //! octet is a new version. `PROTOCOL.md` has the layout.
 
+mod bounded;
 mod codec;
 mod text;
 pub mod v1;
 
+pub use bounded::{Bounded, Octets};
 pub use codec::{CodecError, Decoder, MAX_MESSAGE_LEN, encode};
 pub use text::{Name, Text, TextError};
-pub use v1::{Capabilities, CloseCode, Hello, Message, Redial, VersionRange};
+pub use v1::{
+    Cable, Capabilities, CloseCode, Digest, DigestEntry, Hello, MAX_DIGEST_ENTRIES, MAX_RECORDS,
+    Message, Records, Redial, SlotVersion, Slots, VersionRange,
+};
 
 /// The ALPN protocol name of a cable (RFC 7301). The number is that of the framing and of the
 /// first message; smaller changes are agreed in [`Hello::versions`].

@@ -3,12 +3,20 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
-use mesh::Nick;
+use std::time::Duration;
+
+use mesh::authority::Signature;
+use mesh::beat::{Beat, BeatError, Heard};
 use mesh::framing::{FramingError, Packer, Reach, Reassembler, Received, RecordHeader};
 use mesh::message::{
-    ALPN, Capabilities, CloseCode, CodecError, Decoder, Hello, Message, Name, Redial, VersionRange,
-    encode,
+    ALPN, Bounded, Cable, Capabilities, CloseCode, CodecError, Decoder, Digest, DigestEntry, Hello,
+    Message, Name, Octets, Records, Redial, SlotVersion, Slots, VersionRange, encode,
 };
+use mesh::record::{
+    Incarnation, LinkEntry, LinkState, Notice, Notices, PortName, Record, Slot, StationEntry,
+    StationPage, Version,
+};
+use mesh::{Nick, NodeKey};
 
 fn nick(value: u32) -> Nick {
     Nick::new(value).unwrap()
@@ -158,6 +166,165 @@ fn hello() {
     ]
     .concat();
     assert_message(&Message::Hello(hello), &octets);
+}
+
+const RUN: Incarnation = Incarnation { epoch: 300, instance: 1 };
+
+fn list<T, const MAX: usize>(items: Vec<T>) -> Bounded<T, MAX> {
+    Bounded::truncated(items)
+}
+
+#[test]
+fn the_number_of_a_cable() {
+    let octets = [0, 0, 0, 3, 2, 0x80, 0x01];
+    assert_message(&Message::Cable(Cable { number: 128 }), &octets);
+}
+
+#[test]
+fn records() {
+    let record = Record {
+        origin: NodeKey([0xaa; 32]),
+        version: Version { incarnation: RUN, sequence: 5 },
+        slot: Slot(1),
+        body: Octets::new(vec![7, 8, 9]).unwrap(),
+        signature: Signature([0xbb; 64]),
+    };
+    let octets = [
+        &[0, 0, 0, 107][..],
+        &[3, 1],
+        &[0xaa; 32],
+        &[0xac, 0x02, 1, 5],
+        &[1],
+        &[3, 7, 8, 9],
+        &[0xbb; 64],
+    ]
+    .concat();
+    assert_message(&Message::Records(Records { records: list(vec![record]) }), &octets);
+}
+
+#[test]
+fn a_digest_and_the_slots_of_a_node() {
+    let entry =
+        DigestEntry { origin: NodeKey([0xaa; 32]), incarnation: RUN, sequence: 5, fingerprint: 6 };
+    let digest = Digest {
+        first: NodeKey::MIN,
+        last: NodeKey::MAX,
+        answer: true,
+        entries: list(vec![entry]),
+    };
+    let octets = [
+        &[0, 0, 0, 104][..],
+        &[4],
+        &[0; 32],
+        &[0xff; 32],
+        &[1, 1],
+        &[0xaa; 32],
+        &[0xac, 0x02, 1, 5, 6],
+    ]
+    .concat();
+    assert_message(&Message::Digest(digest), &octets);
+    let slots = Slots {
+        origin: NodeKey([0xaa; 32]),
+        incarnation: RUN,
+        slots: list(vec![SlotVersion { slot: Slot(65), sequence: 5, fingerprint: 6 }]),
+    };
+    let octets = [&[0, 0, 0, 40][..], &[5], &[0xaa; 32], &[0xac, 0x02, 1], &[1, 65, 5, 6]].concat();
+    assert_message(&Message::Slots(slots), &octets);
+}
+
+/// Signs by showing what is signed: its length and its first octets.
+struct Mirror;
+
+impl mesh::authority::Authority for Mirror {
+    fn sign(&self, octets: &[u8]) -> Signature {
+        let mut signature = [0; 64];
+        signature[0] = u8::try_from(octets.len()).unwrap();
+        let shown = octets.len().min(63);
+        signature[1..=shown].copy_from_slice(&octets[..shown]);
+        Signature(signature)
+    }
+
+    fn verify(&self, _: &NodeKey, octets: &[u8], signature: &Signature) -> bool {
+        self.sign(octets) == *signature
+    }
+}
+
+#[track_caller]
+fn assert_body(slot: Slot, body: &impl serde::Serialize, octets: &[u8]) {
+    let version = Version { incarnation: RUN, sequence: 5 };
+    let record = Record::sign(NodeKey([0xaa; 32]), version, slot, body, &Mirror);
+    assert_eq!(&record.body[..], octets);
+    let len = u8::try_from(octets.len()).unwrap();
+    let signed =
+        [&b"vdecable record 1\0"[..], &[0xaa; 32], &[0xac, 0x02, 1, 5], &[slot.0], &[len], octets]
+            .concat();
+    assert_eq!(record.signature, mesh::authority::Authority::sign(&Mirror, &signed));
+    assert!(record.is_authentic(&Mirror));
+}
+
+#[test]
+fn bodies_and_what_is_signed() {
+    let link = LinkEntry { peer: NodeKey([0xcc; 32]), number: 1, peer_number: 2, cost: 300 };
+    let state = LinkState {
+        nick: nick(9),
+        name: Name::new("attic").unwrap(),
+        capabilities: 0,
+        links: list(vec![link]),
+    };
+    let octets = [&[9][..], b"\x05attic", &[0, 1], &[0xcc; 32], &[1, 2, 0xac, 0x02]].concat();
+    assert_body(Slot::LINK_STATE, &state, &octets);
+    let mac = ether::MacAddr([2, 0, 0, 0, 0, 1]);
+    let page: StationPage = list(vec![StationEntry::new(ether::VlanId(200), mac, 3, true)]);
+    assert_body(Slot::FIRST_PAGE, &page, &[1, 0xc8, 0x01, 2, 0, 0, 0, 0, 1, 3, 1]);
+    let port = |name| PortName::new(name).unwrap();
+    let notices: Notices = list(vec![
+        Notice::Loop {
+            port: port("a"),
+            number: 1,
+            sender: NodeKey([0xdd; 32]),
+            sender_port: port("b"),
+            sender_number: 2,
+            nonce: 3,
+        },
+        Notice::DuplicateStation { vlan: 0, mac: mac.0, owner: NodeKey([0xee; 32]) },
+        Notice::ClonedKey { key: NodeKey([0xff; 32]) },
+    ]);
+    let octets = [
+        &[3][..],
+        &[0, 1, b'a', 1],
+        &[0xdd; 32],
+        &[1, b'b', 2, 3],
+        &[1, 0, 2, 0, 0, 0, 0, 1],
+        &[0xee; 32],
+        &[2],
+        &[0xff; 32],
+    ]
+    .concat();
+    assert_body(Slot::NOTICES, &notices, &octets);
+}
+
+#[test]
+fn beats() {
+    let beat = Beat {
+        sequence: 0x0102_0304,
+        answer: true,
+        deaf: false,
+        heard: Some(Heard { sequence: 0x0506_0708, held: Duration::from_micros(0x090a_0b0c) }),
+        digest: 0x1112_1314_1516_1718,
+    };
+    let octets = [
+        2, 0b101, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17,
+        0x18,
+    ];
+    assert_eq!(beat.encode(), octets);
+    assert_eq!(Beat::parse(&octets), Ok(beat));
+    let first = Beat { answer: false, deaf: true, heard: None, ..beat };
+    assert_eq!(Beat::parse(&first.encode()), Ok(first));
+    assert_eq!(first.encode()[1..14], [0b10, 1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(Beat::parse(&octets[..21]), Err(BeatError::Length(21)));
+    let mut bad = octets;
+    bad[1] = 0b1000;
+    assert_eq!(Beat::parse(&bad), Err(BeatError::Flags(0b1000)));
 }
 
 #[test]

@@ -12,6 +12,10 @@ pub const MAX_MESSAGE_LEN: usize = 64 * 1024;
 const LENGTH_LEN: usize = 4;
 
 const KIND_HELLO: u8 = 1;
+const KIND_CABLE: u8 = 2;
+const KIND_RECORDS: u8 = 3;
+const KIND_DIGEST: u8 = 4;
+const KIND_SLOTS: u8 = 5;
 
 /// The control stream cannot be understood any more: close the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -47,6 +51,10 @@ pub enum CodecError {
 pub fn encode(message: &Message) -> Vec<u8> {
     match message {
         Message::Hello(hello) => encode_fields(KIND_HELLO, hello),
+        Message::Cable(cable) => encode_fields(KIND_CABLE, cable),
+        Message::Records(records) => encode_fields(KIND_RECORDS, records),
+        Message::Digest(digest) => encode_fields(KIND_DIGEST, digest),
+        Message::Slots(slots) => encode_fields(KIND_SLOTS, slots),
     }
 }
 
@@ -154,10 +162,18 @@ impl Decoder {
                 return Ok(None);
             };
             self.done += LENGTH_LEN + len;
-            match kind {
-                KIND_HELLO => return decode_fields(kind, fields).map(Message::Hello).map(Some),
-                _ => self.skipped += 1,
-            }
+            let message = match kind {
+                KIND_HELLO => decode_fields(kind, fields).map(Message::Hello),
+                KIND_CABLE => decode_fields(kind, fields).map(Message::Cable),
+                KIND_RECORDS => decode_fields(kind, fields).map(Message::Records),
+                KIND_DIGEST => decode_fields(kind, fields).map(Message::Digest),
+                KIND_SLOTS => decode_fields(kind, fields).map(Message::Slots),
+                _ => {
+                    self.skipped += 1;
+                    continue;
+                }
+            };
+            return message.map(Some);
         }
     }
 }

@@ -8,14 +8,98 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::bounded::Bounded;
 use super::text::Name;
+use crate::authority::NodeKey;
 use crate::nick::Nick;
+use crate::record::{Incarnation, Record, Slot};
+
+/// The most records in one message. With small ones it is this that ends a message, with large ones
+/// it is their octets.
+pub const MAX_RECORDS: usize = 256;
+
+/// The most nodes in one part of a digest: 512 of at most 73 octets each.
+pub const MAX_DIGEST_ENTRIES: usize = 512;
 
 /// One message of the control stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The first message in each direction, and only that.
     Hello(Hello),
+    /// The second, and only that.
+    Cable(Cable),
+    /// News of the mesh.
+    Records(Records),
+    /// What the sender knows, in short.
+    Digest(Digest),
+    /// What the sender knows of one node.
+    Slots(Slots),
+}
+
+/// What the sender calls this cable in its records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cable {
+    /// Drawn anew for each connection, so that an old record does not vouch for a new cable.
+    pub number: u32,
+}
+
+/// Records that are new, or that the sender takes to be new, to the receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Records {
+    /// In any order; a node's link state before its other records.
+    pub records: Bounded<Record, MAX_RECORDS>,
+}
+
+/// What the sender knows of the nodes from one key to another.
+///
+/// The receiver sends what it knows better: records that are newer, and those of nodes that are not
+/// listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {
+    /// Where this part begins.
+    pub first: NodeKey,
+    /// Where it ends, inclusive.
+    pub last: NodeKey,
+    /// Whether the sender wants the receiver's digest too.
+    pub answer: bool,
+    /// The nodes between them that the sender can reach, in ascending order of key.
+    pub entries: Bounded<DigestEntry, MAX_DIGEST_ENTRIES>,
+}
+
+/// What the sender of a [`Digest`] knows of one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestEntry {
+    /// The node.
+    pub origin: NodeKey,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// The sequence of its link state.
+    pub sequence: u64,
+    /// The exclusive-or of the fingerprints of all its records.
+    pub fingerprint: u64,
+}
+
+/// All records of one node that the sender has: said when two digests agree in the node's run and
+/// not in the fingerprint. The receiver sends what it has newer or besides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    /// The node.
+    pub origin: NodeKey,
+    /// Its run.
+    pub incarnation: Incarnation,
+    /// Its records, in ascending order of slot.
+    pub slots: Bounded<SlotVersion, 80>,
+}
+
+/// One record that the sender of [`Slots`] has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotVersion {
+    /// Which.
+    pub slot: Slot,
+    /// How new.
+    pub sequence: u64,
+    /// Tells two records apart that their origin gave one sequence.
+    pub fingerprint: u64,
 }
 
 /// Who speaks, and what it can take.

@@ -1,0 +1,161 @@
+//! Two ends of one cable in fake time, with loss and delay.
+
+#![expect(clippy::disallowed_methods, reason = "fake time begins somewhere")]
+
+use super::*;
+use crate::random::Random;
+
+const PACE: Duration = Duration::from_millis(300);
+
+/// A cable that loses and delays.
+struct Lab {
+    now: Instant,
+    ends: [Liveness; 2],
+    /// What is under way: when it arrives, and at which end.
+    flying: Vec<(Instant, usize, Beat)>,
+    delay: Duration,
+    /// Lost datagrams of 1000, by direction.
+    loss: [u64; 2],
+    random: Random,
+    changes: Vec<(Duration, usize, Transition)>,
+    start: Instant,
+    sent: usize,
+}
+
+impl Lab {
+    fn new(delay: Duration) -> Self {
+        let now = Instant::now();
+        let end = |sequence| Liveness::new(PACE, 3, sequence, now);
+        Self {
+            now,
+            ends: [end(u32::MAX - 3), end(7)],
+            flying: Vec::new(),
+            delay,
+            loss: [0, 0],
+            random: Random::new(1),
+            changes: Vec::new(),
+            start: now,
+            sent: 0,
+        }
+    }
+
+    fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            for at in 0..2 {
+                if let Some(change) = self.ends[at].tick(self.now) {
+                    self.changes.push((self.now - self.start, at, change));
+                }
+                while let Some(beat) = self.ends[at].poll_beat(0, self.now) {
+                    self.sent += 1;
+                    if self.random.next_u64() % 1000 >= self.loss[at] {
+                        self.flying.push((self.now + self.delay, 1 - at, beat));
+                    }
+                }
+            }
+            let timers = self.ends.iter().map(|end| end.next_timeout(self.now));
+            let next = timers.chain(self.flying.iter().map(|(at, ..)| *at)).min().unwrap();
+            if next > end {
+                self.now = end;
+                return;
+            }
+            assert!(next >= self.now);
+            self.now = next;
+            let now = self.now;
+            let arrived: Vec<_> = self.flying.extract_if(.., |(at, ..)| *at <= now).collect();
+            for (_, at, beat) in arrived {
+                self.ends[at].handle_beat(&beat, now);
+            }
+        }
+    }
+
+    /// The states that the ends changed to since the last call.
+    fn changes(&mut self) -> Vec<(Duration, usize, Transition)> {
+        std::mem::take(&mut self.changes)
+    }
+}
+
+#[test]
+fn a_cable_is_used_after_one_round_trip() {
+    let mut lab = Lab::new(Duration::from_millis(20));
+    lab.run(Duration::from_secs(1));
+    let changes = lab.changes();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert!(changes.iter().all(|(at, _, _)| *at <= Duration::from_millis(60)), "{changes:?}");
+    let round_trip = lab.ends[0].round_trip().unwrap();
+    assert_eq!(round_trip, Duration::from_millis(40));
+}
+
+#[test]
+fn silence_is_seen_within_900_ms_and_beats_are_few_while_all_is_well() {
+    let mut lab = Lab::new(Duration::from_millis(1));
+    lab.run(Duration::from_secs(30));
+    assert!(lab.sent <= 2 * 30 * 4, "{} beats in 30 s", lab.sent);
+    lab.changes();
+    let cut = lab.now - lab.start;
+    lab.loss = [1000, 1000];
+    lab.run(Duration::from_secs(2));
+    let changes = lab.changes();
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    assert!(changes.iter().all(|(at, _, _)| *at - cut <= 3 * PACE), "{changes:?}");
+    // It works again, and is used after the hold.
+    lab.loss = [0, 0];
+    lab.run(Duration::from_secs(5));
+    assert_eq!(lab.changes().len(), 2);
+}
+
+#[test]
+fn a_cut_in_one_direction_is_seen_by_both_ends() {
+    for direction in 0..2 {
+        let mut lab = Lab::new(Duration::from_millis(1));
+        lab.run(Duration::from_secs(5));
+        lab.changes();
+        let cut = lab.now - lab.start;
+        lab.loss[direction] = 1000;
+        lab.run(Duration::from_secs(2));
+        let mut changes = lab.changes();
+        changes.sort_by_key(|(_, end, _)| *end == direction);
+        let [(deaf_at, _, deaf), (unheard_at, _, unheard)] = changes[..] else {
+            panic!("{changes:?}");
+        };
+        assert_eq!(deaf, Transition::Down(Silence::Inbound));
+        assert_eq!(unheard, Transition::Down(Silence::Outbound));
+        assert!(deaf_at - cut <= 3 * PACE && unheard_at - cut <= 3 * PACE, "{changes:?}");
+        lab.run(Duration::from_secs(20));
+        assert_eq!(lab.changes(), [], "it stays unused");
+    }
+}
+
+#[test]
+fn a_loss_of_one_in_four_is_not_taken_for_death() {
+    let mut lab = Lab::new(Duration::from_millis(10));
+    lab.run(Duration::from_secs(1));
+    lab.changes();
+    lab.loss = [250, 250];
+    lab.run(Duration::from_secs(3600));
+    assert_eq!(lab.changes(), []);
+    let loss = lab.ends[0].loss();
+    assert!((0.1..0.5).contains(&loss), "{loss}");
+}
+
+#[test]
+fn a_long_round_trip_slows_the_beats_and_not_the_cable() {
+    let mut lab = Lab::new(Duration::from_millis(400));
+    lab.run(Duration::from_secs(600));
+    assert_eq!(lab.changes().len(), 2, "it came up and stays");
+    assert!(lab.sent < 2 * 600, "{} beats", lab.sent);
+}
+
+#[test]
+fn a_node_that_was_stopped_reads_what_came_before_it_judges() {
+    let mut lab = Lab::new(Duration::from_millis(1));
+    lab.run(Duration::from_secs(5));
+    lab.changes();
+    // One end sleeps for 2 s; the other one's beats wait for it.
+    let asleep = lab.now;
+    let late = asleep + Duration::from_secs(2);
+    assert_eq!(lab.ends[0].tick(late), None);
+    let beat = lab.ends[1].poll_beat(0, late).unwrap();
+    lab.ends[0].handle_beat(&beat, late);
+    assert!(lab.ends[0].hears(late));
+}

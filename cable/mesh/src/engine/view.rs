@@ -1,0 +1,183 @@
+//! What an operator sees of the mesh.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::event::RefusalReason;
+use super::{LinkId, Mesh};
+use crate::authority::{Authority, NodeKey};
+use crate::message::Name;
+use crate::nick::Nick;
+
+/// What has happened since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counters {
+    /// Signatures checked.
+    pub verified: u64,
+    /// Records of other nodes taken.
+    pub accepted: u64,
+    /// Records that were older than what is known.
+    pub outdated: u64,
+    /// Records not taken, by reason.
+    pub refused: BTreeMap<RefusalReason, u64>,
+    /// Records made by this node.
+    pub issued: u64,
+    /// Times that this node went above records of its own key that it had not made.
+    pub overtaken: u64,
+    /// Times that paths were worked out.
+    pub runs: u64,
+    /// Alarms not told because there were too many.
+    pub alarms_dropped: u64,
+    /// Events not polled in time.
+    pub events_lost: u64,
+    /// Octets of records held now.
+    pub record_octets: usize,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Its key.
+    pub key: NodeKey,
+    /// Its name.
+    pub name: Name,
+    /// Its nick.
+    pub nick: Nick,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Whether it is this node.
+    pub is_own: bool,
+    /// The way to it; `None` when there is none.
+    pub route: Option<RouteView>,
+    /// Its cables, as it says.
+    pub links: Vec<LinkView>,
+    /// How long ago its link state was replaced.
+    pub age: Duration,
+}
+
+/// The way to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteView {
+    /// Cables on the way.
+    pub hops: u16,
+    /// Sum of their costs: round trips in steps of 100 µs, and two steps for each.
+    pub cost: u32,
+    /// The first node on it.
+    pub next: NodeKey,
+}
+
+/// A cable as one end says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkView {
+    /// The other end.
+    pub peer: NodeKey,
+    /// What this end says it costs.
+    pub cost: u32,
+}
+
+/// One of this node's own cables.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CableView {
+    /// Which.
+    pub link: LinkId,
+    /// The node at the other end.
+    pub peer: NodeKey,
+    /// Its name.
+    pub peer_name: Name,
+    /// For how long it has been in use; `None` while it is not.
+    pub up_for: Option<Duration>,
+    /// The smoothed round trip of its beats.
+    pub round_trip: Option<Duration>,
+    /// The share of the other end's beats that do not arrive, 0 to 1.
+    pub loss: f32,
+    /// What this end says it costs.
+    pub cost: u32,
+    /// Records that wait to be sent.
+    pub pending: usize,
+}
+
+impl<A: Authority> Mesh<A> {
+    /// All nodes that are known, by key.
+    pub fn nodes(&self, now: Instant) -> Vec<NodeView> {
+        self.database
+            .iter()
+            .map(|(_, node)| NodeView {
+                key: node.key,
+                name: node.state.name.clone(),
+                nick: node.state.nick,
+                epoch: node.incarnation.epoch,
+                is_own: node.key == self.config.key,
+                route: self.route_to(&node.key),
+                links: node
+                    .state
+                    .links
+                    .iter()
+                    .map(|link| LinkView { peer: link.peer, cost: link.cost })
+                    .collect(),
+                age: now.saturating_duration_since(node.updated),
+            })
+            .collect()
+    }
+
+    /// This node's cables, by number.
+    pub fn cables(&self, now: Instant) -> Vec<CableView> {
+        self.links
+            .values()
+            .map(|link| CableView {
+                link: link.id,
+                peer: link.neighbour.key,
+                peer_name: link.neighbour.name.clone(),
+                up_for: link
+                    .live
+                    .alive_since()
+                    .filter(|_| link.is_up())
+                    .map(|since| now.saturating_duration_since(since)),
+                round_trip: link.live.round_trip(),
+                loss: link.live.loss(),
+                cost: link.cost(),
+                pending: link.pending.len(),
+            })
+            .collect()
+    }
+
+    /// The nodes on the way to a node, this one and that one included; empty if there is none.
+    pub fn path(&self, to: &NodeKey) -> Vec<NodeKey> {
+        let topology = &self.routing.topology;
+        let mut path = Vec::new();
+        let Some(mut at) = topology.find(to) else { return path };
+        while let Some(Some(reach)) = self.routing.reach.get(usize::from(at)) {
+            path.push(topology.key(at));
+            if reach.parent == at {
+                break;
+            }
+            at = reach.parent;
+        }
+        path.reverse();
+        path
+    }
+
+    /// What has happened.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            events_lost: self.events.lost(),
+            record_octets: self.database.octets(),
+            ..self.counters.clone()
+        }
+    }
+
+    /// Stands for all that this node knows of the nodes it can reach: equal at two nodes that know
+    /// the same.
+    pub fn digest(&self) -> u64 {
+        self.database.digest()
+    }
+
+    fn route_to(&self, key: &NodeKey) -> Option<RouteView> {
+        let topology = &self.routing.topology;
+        let reach = (*self.routing.reach.get(usize::from(topology.find(key)?))?)?;
+        Some(RouteView {
+            hops: reach.hops,
+            cost: reach.weight.cost(),
+            next: topology.key(reach.first),
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Worlds of several nodes in fake time, joined by cables that delay, fall silent and end.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
+
+mod faults;
+mod identity;
+mod lab;
+mod routes;
+mod scale;
