@@ -88,11 +88,6 @@ impl Node {
         self.returns.0 = self.returns.0.saturating_add(1);
         self.returns.0 >= CLONE_RETURNS
     }
-
-    /// The stations of one page; none if there is no such page.
-    pub(super) fn page(&self, slot: Slot) -> StationPage {
-        self.records.get(&slot).and_then(Record::decode).unwrap_or_default()
-    }
 }
 
 /// What is to be done about a record, as far as can be said before its signature is checked.

@@ -182,12 +182,7 @@ impl<A: Authority> Mesh<A> {
         self.counters.overtaken += 1;
         self.events.push(Event::EpochRaised(epoch));
         self.issue_link_state(now);
-        self.reissue_all(now);
     }
-
-    /// The records of a new run replace those of the run before as a whole, so that all must be
-    /// made again.
-    fn reissue_all(&mut self, _now: Instant) {}
 
     /// Draws a new nick, as the keeper of the present one has a lower key.
     pub(super) fn change_nick(&mut self, keeper: NodeKey, now: Instant) {

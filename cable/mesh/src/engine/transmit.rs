@@ -55,7 +55,8 @@ impl<A: Authority> Mesh<A> {
             (Some(_), Some(last)) => last.origin,
             _ => NodeKey::MAX,
         };
-        link.digest_due = next.and(last.successor()).map(|next| DigestCursor { next, answer });
+        link.digest_due =
+            next.and_then(|_| last.successor()).map(|next| DigestCursor { next, answer });
         Some(Message::Digest(Digest { first, last, answer, entries: Bounded::truncated(entries) }))
     }
 

@@ -208,8 +208,8 @@ impl Lab {
 
     pub(crate) fn silence(&mut self, cable: usize, mute: [bool; 2]) {
         self.cables[cable].mute = mute;
-        for end in 0..2 {
-            if !mute[end] {
+        for (end, mute) in mute.into_iter().enumerate() {
+            if !mute {
                 for octets in std::mem::take(&mut self.cables[cable].held[end]) {
                     self.fly(cable, 1 - end, Thing::Message(octets));
                 }
