@@ -222,6 +222,7 @@ fn messages_out_of_place_close_the_cable() {
         software: Name::default(),
         max_frame: 1514,
         capabilities: mesh::message::Capabilities::default(),
+        cable: 0,
     };
     let upside_down = Digest {
         first: NodeKey::MAX,
