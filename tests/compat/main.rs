@@ -1,6 +1,8 @@
 //! Ring 3: programs that the project did not write, and byte dialogues, against a node without
 //! any privilege.
 
+mod clients;
+mod console;
 mod dialogue;
 mod lifecycle;
 mod plugs;
@@ -17,11 +19,13 @@ fn main() -> ExitCode {
     let suite = Suite::new(Ring::Compat);
     let areas = [
         plugs::trials,
+        clients::trials,
         dialogue::trials,
         lifecycle::trials,
         refusals::trials,
         switch::trials,
         sockets::trials,
+        console::trials,
         ring::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()

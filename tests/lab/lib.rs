@@ -12,8 +12,11 @@
 //! | a node and what `vdecable` says of it | [`node`] |
 //! | a host of its own, wires, packet filters, ping, iperf3 | [`netns`], [`traffic`] |
 //! | a raw VDE plug, a frame | [`plug`], [`frames`] |
+//! | a client by hand, its request octet by octet | [`client`] |
+//! | a `vde_switch`, ours or Debian's, and its console | [`switch`] |
 //! | a guest that boots | [`qemu`] |
 
+pub mod client;
 pub mod frames;
 pub mod netns;
 pub mod node;
@@ -22,9 +25,11 @@ pub mod process;
 pub mod qemu;
 pub mod requirements;
 pub mod suite;
+pub mod switch;
 pub mod traffic;
 pub mod wait;
 
+pub use client::Client;
 pub use netns::Netns;
 pub use node::Node;
 pub use plug::Plug;
@@ -32,4 +37,5 @@ pub use process::Process;
 pub use qemu::Guest;
 pub use requirements::Ring;
 pub use suite::{Scene, Suite};
+pub use switch::{Maker, Switch};
 pub use wait::{wait_for, wait_until};
