@@ -14,10 +14,12 @@
 //! | a raw VDE plug, a frame | [`plug`], [`frames`] |
 //! | a client by hand, its request octet by octet | [`client`] |
 //! | a `vde_switch`, ours or Debian's, and its console | [`switch`] |
+//! | usual places, other users | [`machine`], [`users`] |
 //! | a guest that boots | [`qemu`] |
 
 pub mod client;
 pub mod frames;
+pub mod machine;
 pub mod netns;
 pub mod node;
 pub mod plug;
@@ -27,9 +29,11 @@ pub mod requirements;
 pub mod suite;
 pub mod switch;
 pub mod traffic;
+pub mod users;
 pub mod wait;
 
 pub use client::Client;
+pub use machine::Machine;
 pub use netns::Netns;
 pub use node::Node;
 pub use plug::Plug;
