@@ -207,7 +207,9 @@ async fn start_script(consoles: &Consoles, arguments: &SwitchArguments) {
 
 /// The console on standard input. Its end is the switch's end, as in VDE.
 async fn stdin_console(consoles: &Consoles) {
-    let is_terminal = std::io::stdin().is_terminal();
+    // A person sees both. Who types by program and reads a pipe wants answers alone: VDE writes its
+    // prompt to the terminal that it reads from, never among them.
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let prompt = if is_terminal { Prompt::Shown } else { Prompt::Hidden };
     let (read, write) = (console_io::stdin(), tokio::io::stdout());
     match consoles.run(Session::console(prompt), read, write).await {
