@@ -5,11 +5,13 @@ mod clients;
 mod console;
 mod dialogue;
 mod lifecycle;
+mod nixos;
 mod plugs;
 mod refusals;
 mod ring;
 mod sockets;
 mod switch;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ fn main() -> ExitCode {
         switch::trials,
         sockets::trials,
         console::trials,
+        nixos::trials,
+        tools::trials,
         ring::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()

@@ -21,6 +21,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("a_daemon_is_ready_when_the_command_returns", &["vde_plug"], daemon)
         .trial("a_port_that_is_not_allocatable_goes_only_to_who_asks", &["vde_plug"], reserved_port)
         .trial("a_killed_switch_leaves_nothing_that_stops_the_next", &[], after_kill)
+        .trial("a_signal_in_the_middle_of_the_start_leaves_nothing", &[], early_signal)
         .trial("modes_are_those_of_vde", &["vde_switch"], modes)
         .trial("the_end_of_standard_input_ends_the_switch", &[], end_of_input)
         .trial("an_untagged_port_of_a_vlan_hears_its_frames_without_tag", &["vde_plug"], vlans)
@@ -109,6 +110,32 @@ fn after_kill(scene: &Scene) -> Result<()> {
     ensure!(!refused.status.success() && said.contains(&second), "it said {said}");
     run(Command::new("kill").arg(&second))?;
     wait_until("a clean end", SOON, || Ok(!pidfile.exists() && !socket.exists()))
+}
+
+/// The pidfile is the first that there is, and names whom to end.
+fn early_signal(scene: &Scene) -> Result<()> {
+    let (socket, pidfile) = (scene.path("vde.ctl"), scene.path("switch.pid"));
+    let management = scene.path("vde.mgmt");
+    for turn in 0..10 {
+        let mut switch = command(built_program("vde_switch")?, None);
+        switch.arg("--nostdin").arg("--sock").arg(&socket).arg("--pidfile").arg(&pidfile);
+        let mut process = Process::spawn(
+            scene,
+            &format!("switch-{turn}"),
+            switch.arg("--mgmt").arg(&management),
+        )?;
+        // At once, and not some milliseconds later, when all is in place.
+        while !pidfile.exists() {
+            process.check_running()?;
+            std::thread::yield_now();
+        }
+        let status = process.terminate(SOON)?;
+        ensure!(status.success(), "SIGTERM ended it with {status} in turn {turn}");
+        for path in [&socket, &pidfile, &management] {
+            ensure!(!path.exists(), "{} is left in turn {turn}", path.display());
+        }
+    }
+    Ok(())
 }
 
 fn modes(scene: &Scene) -> Result<()> {

@@ -9,6 +9,7 @@
 //! | a trial, and what it needs to run | [`suite`], [`requirements`] |
 //! | to wait for something | [`wait`] |
 //! | a program and its log | [`process`] |
+//! | to talk to a program, at a terminal | [`transcript`], [`terminal`] |
 //! | a node and what `vdecable` says of it | [`node`] |
 //! | a host of its own, wires, packet filters, ping, iperf3 | [`netns`], [`traffic`] |
 //! | a raw VDE plug, a frame | [`plug`], [`frames`] |
@@ -28,7 +29,9 @@ pub mod qemu;
 pub mod requirements;
 pub mod suite;
 pub mod switch;
+pub mod terminal;
 pub mod traffic;
+pub mod transcript;
 pub mod users;
 pub mod wait;
 
