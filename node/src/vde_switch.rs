@@ -23,9 +23,10 @@ use rand::RngExt as _;
 use crate::config::{Listen, Offload, Places, ShardConfig, SocketAccess, TapAddress, TapFailure};
 use crate::control_socket::ControlSocket;
 use crate::driver::{self, DataPlane};
+use crate::logging;
 use crate::plane::Vlans;
+use crate::signals::EndSignals;
 use crate::state::StateLock;
-use crate::{logging, signals};
 use console_io::{Consoles, End};
 use execute::SwitchFacts;
 use management::Management;
@@ -72,6 +73,7 @@ fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
         .build()
         .context("cannot start the console's runtime")?;
     let _in_runtime = runtime.enter();
+    let mut end_signals = EndSignals::catch()?;
     let _pidfile = arguments.pidfile.as_deref().map(Pidfile::create).transpose()?;
     let places = arguments.node.as_ref().map(places).transpose()?;
     let _lock = places.as_ref().map(|places| StateLock::take(&places.state)).transpose()?;
@@ -90,7 +92,7 @@ fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
             () = management.serve(&consoles) => Ok(()),
             () = serve_control(control.as_ref(), &plane) => Ok(()),
             () = stdin_console(&consoles), if has_console => Ok(()),
-            result = signals::until_told_to_end() => result,
+            () = end_signals.received() => Ok(()),
             () = plane.until_ended() => Ok(()),
         }
     });
@@ -207,7 +209,9 @@ async fn start_script(consoles: &Consoles, arguments: &SwitchArguments) {
 
 /// The console on standard input. Its end is the switch's end, as in VDE.
 async fn stdin_console(consoles: &Consoles) {
-    let is_terminal = std::io::stdin().is_terminal();
+    // A person sees both. Who types by program and reads a pipe wants answers alone: VDE writes its
+    // prompt to the terminal that it reads from, never among them.
+    let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let prompt = if is_terminal { Prompt::Shown } else { Prompt::Hidden };
     let (read, write) = (console_io::stdin(), tokio::io::stdout());
     match consoles.run(Session::console(prompt), read, write).await {

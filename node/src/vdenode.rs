@@ -10,8 +10,9 @@ use crate::cli::Cli;
 use crate::config::NodeConfig;
 use crate::control_socket::ControlSocket;
 use crate::driver::DataPlane;
+use crate::signals::EndSignals;
 use crate::state::StateLock;
-use crate::{driver, logging, signals};
+use crate::{driver, logging};
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -35,6 +36,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .build()
         .context("cannot start the control runtime")?;
     let _in_runtime = runtime.enter();
+    let mut end_signals = EndSignals::catch()?;
     let NodeConfig { places, shard } = config;
     let _lock = StateLock::take(&places.state)?;
     let name = shard.name.clone();
@@ -55,7 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let ended = runtime.block_on(async {
         tokio::select! {
             () = control.serve(plane.requests.clone()) => Ok(()),
-            result = signals::until_told_to_end() => result,
+            () = end_signals.received() => Ok(()),
             () = plane.until_ended() => Ok(()),
         }
     });

@@ -1,164 +1,38 @@
-//! `vde_switch`: the same command lines and the same console sessions against Debian's switch and
-//! ours, and the command lines that people have in their files.
+//! `vde_switch` as people start it: command lines, files, modes, ends. What its console answers is
+//! `console`'s.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lab::process::{Signal, both, built_program, command, output, run};
-use lab::{Plug, Process, Scene, Suite, wait_until};
+use lab::switch::Daemon;
+use lab::{Maker, Plug, Process, Scene, Suite, Switch, wait_until};
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Debian's program, by its path: ours has the same name.
-const DEBIANS: &str = "/usr/bin/vde_switch";
-
 pub(crate) fn trials(suite: Suite) -> Suite {
     suite
-        .trial("the_console_answers_as_debians_switch", &["vde_switch"], same_answers)
         .trial("unixcmd_drives_the_switch", &["unixcmd", "vde_plug"], unixcmd)
         .trial("a_daemon_is_ready_when_the_command_returns", &["vde_plug"], daemon)
         .trial("a_port_that_is_not_allocatable_goes_only_to_who_asks", &["vde_plug"], reserved_port)
         .trial("a_killed_switch_leaves_nothing_that_stops_the_next", &[], after_kill)
+        .trial("a_signal_in_the_middle_of_the_start_leaves_nothing", &[], early_signal)
         .trial("modes_are_those_of_vde", &["vde_switch"], modes)
         .trial("the_end_of_standard_input_ends_the_switch", &[], end_of_input)
         .trial("an_untagged_port_of_a_vlan_hears_its_frames_without_tag", &["vde_plug"], vlans)
 }
 
-/// A switch in the foreground, without a console, with a management socket.
-struct Switch {
-    process: Process,
-    socket: PathBuf,
-    management: PathBuf,
-}
-
-impl Switch {
-    fn start(scene: &Scene, name: &str, program: &Path, hub: bool) -> Result<Self> {
-        let socket = scene.path(&format!("{name}.sock"));
-        let management = scene.path(&format!("{name}.mgmt"));
-        let mut switch = command(program, None);
-        switch.arg("-s").arg(&socket).arg("-M").arg(&management);
-        if hub {
-            switch.arg("-hub");
-        }
-        // An open pipe as console: its end would end the switch. Debian's has no --nostdin.
-        let (process, input, _) = Process::spawn_piped(scene, name, &mut switch)?;
-        std::mem::forget(input);
-        wait_until("the management socket", SOON, || Ok(UnixStream::connect(&management).is_ok()))?;
-        Ok(Self { process, socket, management })
-    }
-
-    fn ours(scene: &Scene, name: &str) -> Result<Self> {
-        Self::start(scene, name, &built_program("vde_switch")?, false)
-    }
-
-    /// What the console answers to one line, without prompt.
-    fn ask(&self, line: &str) -> Result<String> {
-        Ok(self.session(&[line])?.remove(0))
-    }
-
-    /// What the console answers to each line of one session.
-    fn session(&self, lines: &[&str]) -> Result<Vec<String>> {
-        const PROMPT: &str = "\nvde$ ";
-        let mut stream = UnixStream::connect(&self.management)?;
-        stream.set_read_timeout(Some(SOON))?;
-        let until_prompt = |stream: &mut UnixStream| -> Result<String> {
-            let mut said = Vec::new();
-            let mut octet = [0];
-            while !said.ends_with(PROMPT.as_bytes()) {
-                stream.read_exact(&mut octet).context("the console fell silent")?;
-                said.push(octet[0]);
-            }
-            said.truncate(said.len() - PROMPT.len());
-            Ok(String::from_utf8_lossy(&said).into_owned())
-        };
-        until_prompt(&mut stream)?;
-        let mut answers = Vec::new();
-        for line in lines {
-            stream.write_all(format!("{line}\n").as_bytes())?;
-            answers.push(until_prompt(&mut stream)?);
-        }
-        Ok(answers)
-    }
-}
-
-/// A daemon by its pidfile; killed when a trial ends before it ended the daemon itself.
-struct Daemon<'a>(&'a Path);
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        if let Ok(pid) = fs::read_to_string(self.0) {
-            let _ = Command::new("kill").args(["-9", pid.trim()]).output();
-        }
-    }
-}
-
-fn same_answers(scene: &Scene) -> Result<()> {
-    ensure!(Path::new(DEBIANS).exists(), "Debian's vde_switch is elsewhere");
-    let theirs = Switch::start(scene, "theirs", Path::new(DEBIANS), false)?;
-    let ours = Switch::ours(scene, "ours")?;
-    let lines = [
-        "port/showinfo",
-        "port/print",
-        "port/allprint",
-        "port/create 3",
-        "port/create 3",
-        "port/allprint",
-        "port/allocatable 3 1",
-        "port/allprint 3",
-        "port/print 3",
-        "port/print 99",
-        "port/setvlan 3 5",
-        "vlan/create 5",
-        "vlan/create 5",
-        "port/setvlan 3 5",
-        "vlan/allprint",
-        "vlan/addport 0 3",
-        "vlan/allprint 5",
-        "vlan/delport 5 3",
-        "vlan/delport 0 3",
-        "vlan/remove 5",
-        "port/setvlan 3 0",
-        "vlan/remove 5",
-        "vlan/print",
-        "port/createauto",
-        "port/setuser 3 root",
-        "port/setgroup 3 daemon",
-        "port/setuser 3 nosuchuser",
-        "port/allprint 3",
-        "port/setnumports 2",
-        "port/epclose 3 1",
-        "port/remove 3",
-        "port/remove 3",
-        "port/sethub 1",
-        "port/showinfo",
-        "port/sethub 0",
-        "hash/print",
-        "hash/find 02:00:00:00:00:01",
-        "hash/setexpire 50",
-        "nonsense",
-        "port",
-        "# a comment",
-        "",
-    ];
-    let (expected, got) = (theirs.session(&lines)?, ours.session(&lines)?);
-    for ((line, expected), got) in lines.iter().zip(&expected).zip(&got) {
-        ensure!(expected == got, "{line:?}: Debian's answers {expected:?}, ours {got:?}");
-    }
-    Ok(())
-}
-
 fn unixcmd(scene: &Scene) -> Result<()> {
     let switch = Switch::ours(scene, "switch")?;
-    let _plug = Plug::insert(scene, "plug", &switch.socket)?;
+    let _plug = Plug::insert(scene, "plug", switch.socket())?;
     let ask = |words: &[&str]| {
         let mut unixcmd = Command::new("unixcmd");
-        unixcmd.args(["-f", "/etc/vde2/vdecmd", "-s"]).arg(&switch.management).args(words);
+        unixcmd.args(["-f", "/etc/vde2/vdecmd", "-s"]).arg(switch.management()).args(words);
         output(&mut unixcmd).map(|output| both(&output))
     };
     wait_until("the plug in port/print", SOON, || {
@@ -181,10 +55,10 @@ fn reserved_port(scene: &Scene) -> Result<()> {
     ensure!(switch.ask("port/create 1")?.contains("1000 Success"), "port 1 is not made");
     let has_plug =
         |port: u32| Ok(switch.ask(&format!("port/print {port}"))?.contains("endpoint ID"));
-    let _anywhere = Plug::insert(scene, "anywhere", &switch.socket)?;
+    let _anywhere = Plug::insert(scene, "anywhere", switch.socket())?;
     wait_until("a plug at port 2", SOON, || has_plug(2))?;
     ensure!(!has_plug(1)?, "port 1 was given to a plug that did not ask for it");
-    let address = format!("{}[1]", switch.socket.display());
+    let address = format!("{}[1]", switch.socket().display());
     let _asking = Plug::insert(scene, "asking", Path::new(&address))?;
     wait_until("the plug that asked at port 1", SOON, || has_plug(1))
 }
@@ -238,18 +112,43 @@ fn after_kill(scene: &Scene) -> Result<()> {
     wait_until("a clean end", SOON, || Ok(!pidfile.exists() && !socket.exists()))
 }
 
+/// The pidfile is the first that there is, and names whom to end.
+fn early_signal(scene: &Scene) -> Result<()> {
+    let (socket, pidfile) = (scene.path("vde.ctl"), scene.path("switch.pid"));
+    let management = scene.path("vde.mgmt");
+    for turn in 0..10 {
+        let mut switch = command(built_program("vde_switch")?, None);
+        switch.arg("--nostdin").arg("--sock").arg(&socket).arg("--pidfile").arg(&pidfile);
+        let mut process = Process::spawn(
+            scene,
+            &format!("switch-{turn}"),
+            switch.arg("--mgmt").arg(&management),
+        )?;
+        // At once, and not some milliseconds later, when all is in place.
+        while !pidfile.exists() {
+            process.check_running()?;
+            std::thread::yield_now();
+        }
+        let status = process.terminate(SOON)?;
+        ensure!(status.success(), "SIGTERM ended it with {status} in turn {turn}");
+        for path in [&socket, &pidfile, &management] {
+            ensure!(!path.exists(), "{} is left in turn {turn}", path.display());
+        }
+    }
+    Ok(())
+}
+
 fn modes(scene: &Scene) -> Result<()> {
-    let ours = built_program("vde_switch")?;
     for (number, flags) in
         [&[][..], &["-m", "660"], &["-dirmode", "0700"], &["-m", "0666", "--dirmode", "755"]]
             .into_iter()
             .enumerate()
     {
         let mut seen = Vec::new();
-        for (name, program) in [("theirs", Path::new(DEBIANS)), ("ours", &ours)] {
+        for (name, maker) in [("theirs", Maker::Debian), ("ours", Maker::Project)] {
             let socket = scene.path(&format!("{name}-{number}"));
             let pidfile = scene.path(&format!("{name}-{number}.pid"));
-            let mut switch = command(program, None);
+            let mut switch = command(maker.program()?, None);
             switch.args(flags).arg("-d").arg("-s").arg(&socket).arg("-p").arg(&pidfile);
             let _daemon = Daemon(&pidfile);
             run(&mut switch)?;
@@ -291,7 +190,7 @@ fn end_of_input(scene: &Scene) -> Result<()> {
 fn vlans(scene: &Scene) -> Result<()> {
     let mut switch = Switch::ours(scene, "switch")?;
     let plug = |name, port| {
-        let address = format!("{}[{port}]", switch.socket.display());
+        let address = format!("{}[{port}]", switch.socket().display());
         Plug::insert(scene, name, Path::new(&address))
     };
     let (mut tagged, mut untagged, mut other) =
@@ -311,6 +210,6 @@ fn vlans(scene: &Scene) -> Result<()> {
     untagged.send(&[&addresses[..6], &[2, 0, 0, 0, 0, 2], &payload].concat())?;
     tagged.expect(&[&addresses[..6], &[2, 0, 0, 0, 0, 2], &[0x81, 0, 0, 7], &payload].concat())?;
     ensure!(other.drain().is_empty(), "port 3 is not in VLAN 7 and heard its frames");
-    switch.process.signal(Signal::TERM)?;
+    switch.process().signal(Signal::TERM)?;
     Ok(())
 }

@@ -9,12 +9,18 @@
 //! | a trial, and what it needs to run | [`suite`], [`requirements`] |
 //! | to wait for something | [`wait`] |
 //! | a program and its log | [`process`] |
+//! | to talk to a program, at a terminal | [`transcript`], [`terminal`] |
 //! | a node and what `vdecable` says of it | [`node`] |
 //! | a host of its own, wires, packet filters, ping, iperf3 | [`netns`], [`traffic`] |
 //! | a raw VDE plug, a frame | [`plug`], [`frames`] |
+//! | a client by hand, its request octet by octet | [`client`] |
+//! | a `vde_switch`, ours or Debian's, and its console | [`switch`] |
+//! | usual places, other users | [`machine`], [`users`] |
 //! | a guest that boots | [`qemu`] |
 
+pub mod client;
 pub mod frames;
+pub mod machine;
 pub mod netns;
 pub mod node;
 pub mod plug;
@@ -22,9 +28,15 @@ pub mod process;
 pub mod qemu;
 pub mod requirements;
 pub mod suite;
+pub mod switch;
+pub mod terminal;
 pub mod traffic;
+pub mod transcript;
+pub mod users;
 pub mod wait;
 
+pub use client::Client;
+pub use machine::Machine;
 pub use netns::Netns;
 pub use node::Node;
 pub use plug::Plug;
@@ -32,4 +44,5 @@ pub use process::Process;
 pub use qemu::Guest;
 pub use requirements::Ring;
 pub use suite::{Scene, Suite};
+pub use switch::{Maker, Switch};
 pub use wait::{wait_for, wait_until};

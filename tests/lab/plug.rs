@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write as _};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout};
+use std::process::{ChildStdin, ChildStdout, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
@@ -34,11 +34,24 @@ impl Plug {
     ///
     /// When `vde_plug` cannot be started.
     pub fn insert(scene: &Scene, name: &str, switch: &Path) -> Result<Self> {
-        let (process, input, output) = Process::spawn_piped(
-            scene,
-            name,
-            command("vde_plug", None).args(["-D", name]).arg(switch),
-        )?;
+        Self::insert_by(scene, name, command("vde_plug", None), &[], switch)
+    }
+
+    /// The same by a command that ends in `vde_plug`, such as one that changes the user first, and
+    /// with options.
+    ///
+    /// # Errors
+    ///
+    /// When the program cannot be started.
+    pub fn insert_by(
+        scene: &Scene,
+        name: &str,
+        mut vde_plug: Command,
+        options: &[&str],
+        switch: &Path,
+    ) -> Result<Self> {
+        vde_plug.args(["-D", name]).args(options).arg(switch);
+        let (process, input, output) = Process::spawn_piped(scene, name, &mut vde_plug)?;
         let (sender, frames) = channel();
         thread::spawn(move || {
             let mut output = output;
@@ -108,6 +121,18 @@ impl Plug {
     /// When it has ended.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
+    }
+
+    /// Waits until `vde_plug` ends because the switch refuses it.
+    ///
+    /// # Errors
+    ///
+    /// When it still runs after ten seconds, or ends for another reason.
+    pub fn wait_refusal(&mut self) -> Result<()> {
+        self.wait_end()?;
+        let said = self.process.log();
+        ensure!(said.contains("vde_open "), "vde_plug did not get to ask for a plug: {said}");
+        Ok(())
     }
 
     /// Waits until `vde_plug` ends by itself, as it must when its switch goes away.

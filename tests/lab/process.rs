@@ -169,6 +169,25 @@ impl Process {
         Ok((process, stdin, stdout))
     }
 
+    /// Starts a program with these as its standard input and output; its standard error goes to the
+    /// log.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn spawn_on(
+        scene: &Scene,
+        name: &str,
+        command: &mut Command,
+        (stdin, stdout): (Stdio, Stdio),
+    ) -> Result<(Self, Option<ChildStdout>)> {
+        let log = scene.log_path(name);
+        command.stdin(stdin).stdout(stdout).stderr(open_log(&log)?);
+        let mut process = Self::start(name, log, command)?;
+        let stdout = process.child.stdout.take();
+        Ok((process, stdout))
+    }
+
     fn start(name: &str, log: PathBuf, command: &mut Command) -> Result<Self> {
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         Ok(Self { name: name.to_owned(), child, log, ended: None })

@@ -3,19 +3,17 @@
 
 mod image;
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{ChildStdin, ChildStdout};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::process::ChildStdin;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use self::image::Image;
 use crate::process::{Process, Signal, command};
 use crate::suite::Scene;
+use crate::transcript::Transcript;
 
 /// Programs that a guest needs on the host.
 ///
@@ -80,11 +78,7 @@ impl GuestSetup {
         let image = Image::current()?;
         let (process, input, output) =
             Process::spawn_piped(scene, &format!("{}-qemu", self.name), &mut self.qemu(&image))?;
-        let console = Arc::new(Console::default());
-        let log = scene.log_path(&format!("{}-console", self.name));
-        let log = File::create(&log).context("cannot write a console's log")?;
-        let reader = Arc::clone(&console);
-        thread::spawn(move || reader.read_from(output, log));
+        let console = Transcript::record(scene, &format!("{}-console", self.name), output)?;
         Ok(Guest { name: self.name, process, input, console, commands: 0 })
     }
 
@@ -127,7 +121,7 @@ pub struct Guest {
     name: String,
     process: Process,
     input: ChildStdin,
-    console: Arc<Console>,
+    console: Transcript,
     commands: u32,
 }
 
@@ -196,51 +190,5 @@ impl Guest {
     /// When it has ended.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         self.process.signal(signal)
-    }
-}
-
-/// What the guest printed and nobody has taken yet.
-#[derive(Debug, Default)]
-struct Console {
-    shown: Mutex<Shown>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Shown {
-    text: String,
-    ended: bool,
-}
-
-impl Console {
-    fn read_from(&self, mut output: ChildStdout, mut log: File) {
-        let mut buffer = [0; 4096];
-        while let Ok(len @ 1..) = output.read(&mut buffer) {
-            // The log is for a person; a full disk must not stop the trial.
-            let _ = log.write_all(&buffer[..len]);
-            let text = String::from_utf8_lossy(&buffer[..len]).replace('\r', "");
-            self.lock().text.push_str(&text);
-            self.changed.notify_all();
-        }
-        self.lock().ended = true;
-        self.changed.notify_all();
-    }
-
-    fn take_until(&self, text: &str, within: Duration) -> Result<String> {
-        let (mut shown, _) = self
-            .changed
-            .wait_timeout_while(self.lock(), within, |shown| {
-                !shown.text.contains(text) && !shown.ended
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(start) = shown.text.find(text) {
-            return Ok(shown.text.drain(..start + text.len()).collect());
-        }
-        let why = if shown.ended { "has ended".to_owned() } else { format!("said in {within:?}") };
-        bail!("it {why} without {text:?}; its last words: {:?}", shown.text)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Shown> {
-        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 
 use std::any::Any;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,6 +41,16 @@ impl Scene {
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Lets other users reach what lies in the directory, where the modes of that allow it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory's mode cannot be set.
+    pub fn admit_everyone(&self) -> Result<()> {
+        fs::set_permissions(self.directory(), fs::Permissions::from_mode(0o711))
+            .context("cannot open the trial's directory")
     }
 
     /// The directory itself.

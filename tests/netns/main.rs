@@ -4,6 +4,7 @@
 mod cable;
 mod faults;
 mod hosts;
+mod users;
 
 use std::process::ExitCode;
 
@@ -11,5 +12,5 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Netns).needs(&["ip", "nft", "ping", "sh"]);
-    faults::trials(cable::trials(suite)).run()
+    users::trials(faults::trials(cable::trials(suite))).run()
 }

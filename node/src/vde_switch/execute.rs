@@ -51,7 +51,7 @@ impl Console<'_> {
     fn execute(&mut self, command: &SwitchCommand) -> Outcome {
         match command {
             SwitchCommand::DsShowinfo => Ok(Reply::data([DataSocketView {
-                directory: self.shard.server.directory().join("ctl"),
+                directory: self.shard.server.directory().to_path_buf(),
                 mode: self.facts.mode,
             }])),
             SwitchCommand::Showinfo => Ok(Reply::data([SwitchView {
