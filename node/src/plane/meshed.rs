@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cable::Link;
 use cable::link::Peer;
-use fabric::PortId;
+use fabric::{Change, PortId, Station};
 use mesh::beat::Beat;
 use mesh::engine::{Event, LinkError, LinkId, Neighbour, Payload, ProtocolFault, Room, Transmit};
 use mesh::message::{Message, Name};
@@ -81,9 +81,15 @@ impl Plane {
         (events, self.mesh.poll_timeout())
     }
 
-    /// Tells the mesh what the bridge has learned.
+    /// Tells consoles what the bridge has learned.
     pub(super) fn follow_changes(&mut self, _now: Instant) {
-        while self.bridge.poll_change().is_some() {}
+        while let Some(change) = self.bridge.poll_change() {
+            if self.settings.events.receiver_count() > 0 {
+                for event in console_events(change).into_iter().flatten() {
+                    self.tell(event);
+                }
+            }
+        }
     }
 
     fn cable(&self, port: PortId) -> Option<Rc<Link>> {
@@ -91,5 +97,25 @@ impl Plane {
             PortIo::Cable(link) => Some(link.clone()),
             _ => None,
         })
+    }
+}
+
+/// A change in the words of VDE's console, where a station that moves is forgotten and learned.
+fn console_events(change: Change) -> [Option<console::Event>; 2] {
+    let learned = |Station { vlan, mac }, port: PortId| {
+        Some(console::Event::Learned { mac, vlan, port: port.0 })
+    };
+    let forgotten = |Station { vlan, mac }, port: PortId| {
+        Some(console::Event::Forgotten { mac, vlan, port: port.0 })
+    };
+    match change {
+        Change::Learned { station, port } => [learned(station, port), None],
+        Change::MovedHere { station, to, .. } => [learned(station, to), None],
+        Change::Moved { station, from, to } => [forgotten(station, from), learned(station, to)],
+        Change::MovedAway { station, from: port, .. }
+        | Change::Aged { station, port }
+        | Change::Evicted { station, port }
+        | Change::Forgotten { station, port } => [forgotten(station, port), None],
+        Change::Flapping { .. } | Change::Overflowed => [None, None],
     }
 }
