@@ -12,7 +12,10 @@ use arrayvec::ArrayVec;
 use console::Event;
 use ether::segment::SegmentBuffer;
 use ether::{FrameHeader, TagAction, VlanId, VnetHeader};
-use fabric::{Bridge, Classified, DropReason, PortId, PortKind, Verdict, VlanPolicy};
+use fabric::{
+    Bridge, Classified, DropReason, Location, PortId, PortKind, Reach, RemoteId, Verdict,
+    VlanPolicy,
+};
 use mesh::Nick;
 use mesh::flood::{FloodVerdict, FloodWindow};
 use tokio::sync::{Notify, broadcast};
@@ -133,6 +136,8 @@ pub(crate) struct Plane {
     pub(crate) bridge: Bridge,
     /// By number. A place is empty until its number is first used.
     ports: Vec<Option<Box<Port>>>,
+    /// Those of them that are cables.
+    cables: Vec<PortId>,
     next_endpoint: u32,
     pub(crate) settings: Settings,
     nick: Nick,
@@ -151,6 +156,7 @@ impl Plane {
         Self {
             bridge: Bridge::new(config),
             ports: vec![None],
+            cables: Vec::new(),
             next_endpoint: 1,
             settings,
             nick,
@@ -223,6 +229,9 @@ impl Plane {
         let is_new = self.ports[index].is_none();
         self.ports[index].get_or_insert_default().counters = Counters::default();
         self.bridge.add_port(port, role);
+        if role == PortKind::Cable {
+            self.cables.push(port);
+        }
         self.tell(Event::PortOpened { port: port.0 });
         if is_new && self.settings.vlans == Vlans::Aware && role == PortKind::Access {
             let tagged = BTreeSet::new();
@@ -313,6 +322,8 @@ impl Plane {
         let is_last = port.endpoints.is_empty();
         if is_last {
             port.user = None;
+            self.cables.retain(|cable| *cable != place.port);
+            self.bridge.remove_remotes_of(RemoteId(place.port.0));
             match self.settings.vlans {
                 Vlans::Transparent => self.remove(place.port),
                 // The port keeps its settings, as VDE's do.
@@ -359,6 +370,10 @@ impl Plane {
                     self.hand(egress, index, tag);
                     (None, false)
                 }
+                Verdict::Remote { owner, frame } => {
+                    self.hand(PortId(owner.0), index, frame.trunk_tag());
+                    (None, false)
+                }
                 Verdict::Flood(classified) => {
                     self.hand_to_all(ingress, index, classified);
                     (None, true)
@@ -394,7 +409,31 @@ impl Plane {
                 return Verdict::Drop(DropReason::RepeatedFlood);
             }
         }
-        self.bridge.handle_frame(ingress, &header, now)
+        match frame.origin {
+            Some(_) => self.judge_from_cable(ingress, &header, now),
+            None => self.bridge.handle_frame(ingress, &header, now),
+        }
+    }
+
+    /// Until nodes tell each other where their stations are, a cable's number stands for all nodes
+    /// behind it, and a frame that comes by it says that its source is one of their stations.
+    fn judge_from_cable(&mut self, cable: PortId, header: &FrameHeader, now: Instant) -> Verdict {
+        let node = RemoteId(cable.0);
+        let mut reach = Reach::Flood;
+        if !self.bridge.is_hub() {
+            self.bridge.set_remote(header.vlan, header.source, node);
+            match self.bridge.locate(header.vlan, header.destination, now) {
+                Some(Location::Port(_)) => reach = Reach::Unicast,
+                Some(Location::Remote(owner)) if owner == node => {
+                    return Verdict::Drop(DropReason::SamePort);
+                }
+                Some(Location::Remote(owner)) => {
+                    return Verdict::Remote { owner, frame: Classified::by_tag(header) };
+                }
+                None => {}
+            }
+        }
+        self.bridge.handle_from_cable(node, header, reach, now)
     }
 
     /// How the frame is marked on cables: as it came, one hop less; or as our own.
@@ -423,7 +462,9 @@ impl Plane {
     }
 
     fn hand_to_all(&mut self, ingress: PortId, index: usize, classified: Classified) {
-        for (egress, tag) in self.bridge.flood_ports(ingress, classified) {
+        let cables = self.cables.iter().filter(|cable| **cable != ingress);
+        let cables = cables.map(|cable| (*cable, classified.trunk_tag()));
+        for (egress, tag) in self.bridge.flood_ports(Some(ingress), classified).chain(cables) {
             give(&mut self.ports, &mut self.touched, egress, index, tag);
         }
     }

@@ -1,6 +1,7 @@
 //! Snapshots of the data plane as the views of the control protocol.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cable::trust::Refuser;
 use control::status::{MacEntry, PortStatus, RefusedBy, RefusedKey, Status, TrustedKey};
@@ -39,7 +40,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         vde_socket: shard.server.directory().display().to_string(),
         listen: shard.cables.local_addr().map(|address| address.to_string()),
         ports,
-        macs: plane.bridge.entries(),
+        macs: plane.bridge.entries() + plane.bridge.remote_entries(),
         trusted: trusted.map(|t| TrustedKey { key: t.key.to_string(), name: t.name }).collect(),
         cables: shard.cables.statuses(),
         refused: refused.collect(),
@@ -86,18 +87,23 @@ fn description_of(port: &Port) -> String {
 /// The filtering database.
 pub(crate) fn macs(shard: &Shard) -> Vec<MacEntry> {
     let plane = shard.plane.borrow();
-    let entries = plane.bridge.snapshot(now()).entries.into_iter();
-    entries
-        .map(|entry| {
-            let port = plane.port(entry.port);
-            MacEntry {
-                mac: entry.mac.to_string(),
-                vlan: entry.vlan.0,
-                port: entry.port.0,
-                kind: port.map(kind_of).unwrap_or_default(),
-                description: port.map(description_of).unwrap_or_default(),
-                age_seconds: entry.age.as_secs_f64(),
-            }
-        })
-        .collect()
+    let snapshot = plane.bridge.snapshot(now());
+    let here = snapshot.entries.into_iter();
+    let here = here.map(|entry| (entry.vlan, entry.mac, entry.port, entry.age));
+    let remote = snapshot.remotes.into_iter();
+    let remote = remote.map(|entry| (entry.vlan, entry.mac, PortId(entry.owner.0), Duration::ZERO));
+    let mut entries: Vec<_> = here.chain(remote).collect();
+    entries.sort_unstable();
+    let entries = entries.into_iter().map(|(vlan, mac, id, age)| {
+        let port = plane.port(id);
+        MacEntry {
+            mac: mac.to_string(),
+            vlan: vlan.0,
+            port: id.0,
+            kind: port.map(kind_of).unwrap_or_default(),
+            description: port.map(description_of).unwrap_or_default(),
+            age_seconds: age.as_secs_f64(),
+        }
+    });
+    entries.collect()
 }

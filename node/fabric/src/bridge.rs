@@ -1,23 +1,30 @@
 //! The bridge: one header in, one verdict out.
 //!
 //! It owns the list of ports, their VLANs and the filtering database. The caller owns the frames,
-//! sends them where the verdict says, with the tag that it says, and counts drops. Source:
-//! IEEE 802.1Q-2022 8.6 to 8.8; the departures are that cables are learned from like any port, that
-//! the bridge does not block ports, and those of [`crate::vlan`].
+//! sends them where the verdict says, with the tag that it says, and counts drops. Between nodes it
+//! asks the mesh: which cable leads to a node, and over which a flood goes. Source:
+//! IEEE 802.1Q-2022 8.6 to 8.8; the departures are that stations of other nodes are told, not
+//! learned, and those of [`crate::vlan`].
 
 use std::time::{Duration, Instant};
 
 use ether::{FrameHeader, MacAddr, TagAction, VlanId};
 
+use crate::change::Change;
 use crate::config::Config;
 use crate::drop_reason::DropReason;
 use crate::fdb::{Counters, Fdb};
+use crate::location::{Location, RemoteId, Station};
 use crate::port::{PortId, PortKind};
-use crate::vlan::{Classified, Memberships, VlanSet, trunk_tag};
+use crate::time::Clock;
+use crate::vlan::{Classified, Memberships, VlanSet};
 
+mod cables;
 #[cfg(test)]
 mod tests;
 mod vlans;
+
+pub use cables::Reach;
 
 /// Where a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,20 +38,32 @@ pub enum Verdict {
         /// What is to be done to the frame's tag before it leaves there.
         tag: TagAction,
     },
-    /// To all of [`Bridge::flood_ports`], which wants to know this of the frame.
+    /// To another node, over a cable that the mesh names. With the frame goes the tag of
+    /// [`Classified::trunk_tag`].
+    Remote {
+        /// The node.
+        owner: RemoteId,
+        /// What the tag hangs on.
+        frame: Classified,
+    },
+    /// To all of [`Bridge::flood_ports`], which wants to know this of the frame. One that came from
+    /// a port is also flooded over cables, as the mesh says, with [`Classified::trunk_tag`]; one
+    /// that came by a cable travels on or not whatever happens to it here.
     Flood(Classified),
 }
 
 /// What an operator sees of a bridge. Entries are in the order of VLAN, then address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The filtering database.
+    /// The stations of this node.
     pub entries: Vec<SnapshotEntry>,
-    /// What has happened to its entries.
+    /// The stations of other nodes.
+    pub remotes: Vec<RemoteEntry>,
+    /// What has happened to the entries.
     pub counters: Counters,
 }
 
-/// One entry of the filtering database.
+/// One entry of the filtering database, of a station of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotEntry {
     /// The station.
@@ -57,20 +76,38 @@ pub struct SnapshotEntry {
     pub age: Duration,
 }
 
+/// One entry of the filtering database, of a station of another node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteEntry {
+    /// The station.
+    pub mac: MacAddr,
+    /// Its VLAN.
+    pub vlan: VlanId,
+    /// The node that it is behind.
+    pub owner: RemoteId,
+}
+
 /// A port that is there.
 #[derive(Debug)]
 struct BridgePort {
     kind: PortKind,
+    /// Whether data passes neither in nor out.
+    blocked: bool,
     /// None while it carries every VLAN, which a cable always does.
     vlans: Option<Box<Memberships>>,
 }
 
 impl BridgePort {
+    /// Whether data may come from here and go here.
+    fn is_open(&self) -> bool {
+        self.kind == PortKind::Access && !self.blocked
+    }
+
     /// With which tag a frame leaves here; `None` when its VLAN does not.
     #[inline]
     fn tag_for(&self, frame: Classified) -> Option<TagAction> {
         match &self.vlans {
-            None => Some(trunk_tag(frame)),
+            None => Some(frame.trunk_tag()),
             Some(vlans) => vlans.tag_for(frame),
         }
     }
@@ -86,14 +123,14 @@ pub struct Bridge {
     hub: bool,
     /// By the port's index.
     ports: Vec<Option<BridgePort>>,
-    /// The numbers of the ports that there are, ascending: floods must not look at the gaps.
-    in_use: Vec<PortId>,
+    /// The ports that floods go to, ascending: they must not look at the gaps.
+    flooded: Vec<PortId>,
     /// Those that exist.
     vlans: VlanSet,
     /// Whether any port has VLANs of its own.
     is_vlan_aware: bool,
     fdb: Fdb,
-    latest: Option<Instant>,
+    clock: Clock,
 }
 
 impl Bridge {
@@ -102,18 +139,18 @@ impl Bridge {
         Self {
             hub: config.hub,
             ports: Vec::new(),
-            in_use: Vec::new(),
+            flooded: Vec::new(),
             vlans: [VlanId::ZERO].into_iter().collect(),
             is_vlan_aware: false,
             fdb: Fdb::new(&config),
-            latest: None,
+            clock: Clock::default(),
         }
     }
 
-    /// Adds a port, or changes the role of one that is there; what it has learned then stays.
+    /// Adds a port, or changes the role of one that is there.
     ///
-    /// A new port carries every VLAN. One that is there keeps its VLANs, unless it becomes a cable
-    /// and loses them, and with them what it has learned.
+    /// A new port carries every VLAN and is not blocked. One that is there stays as it is, unless
+    /// it becomes a cable and loses its VLANs and what it has learned.
     ///
     /// # Panics
     /// When `port` is above [`PortId::MAX`]: numbers come from the node itself and index a table.
@@ -122,19 +159,14 @@ impl Bridge {
         if self.ports.len() <= port.index() {
             self.ports.resize_with(port.index() + 1, || None);
         }
-        let place = &mut self.ports[port.index()];
-        let vlans = place.take().and_then(|port| port.vlans);
-        let (vlans, lost) = match kind {
-            PortKind::Access => (vlans, None),
-            PortKind::Cable => (None, vlans),
-        };
-        *place = Some(BridgePort { kind, vlans });
-        if let Err(at) = self.in_use.binary_search(&port) {
-            self.in_use.insert(at, port);
-        }
-        if lost.is_some() {
+        let new = BridgePort { kind, blocked: false, vlans: None };
+        let place = self.ports[port.index()].get_or_insert(new);
+        place.kind = kind;
+        if kind == PortKind::Cable {
+            place.vlans = None;
             self.vlans_changed(port);
         }
+        self.flooding_changed(port);
     }
 
     /// Removes a port with its VLANs and forgets the stations behind it. Nothing happens if it is
@@ -143,10 +175,11 @@ impl Bridge {
         if let Some(place) = self.ports.get_mut(port.index()) {
             *place = None;
         }
-        self.in_use.retain(|used| *used != port);
+        while self.ports.last().is_some_and(Option::is_none) {
+            self.ports.pop();
+        }
         self.vlans_changed(port);
-        let len = self.in_use.last().map_or(0, |last| last.index() + 1);
-        self.ports.truncate(len);
+        self.flooding_changed(port);
     }
 
     /// Forgets the stations behind a port that stays, with its VLANs: nothing is plugged in there
@@ -155,12 +188,32 @@ impl Bridge {
         self.fdb.forget_port(port);
     }
 
+    /// Blocks an access port, which then neither sends nor receives data and forgets its stations,
+    /// or lets it take part again. What is not data, such as a probe for loops, does not ask the
+    /// bridge. Nothing happens if there is no such port.
+    pub fn set_blocked(&mut self, port: PortId, blocked: bool) {
+        let Some(Some(place)) = self.ports.get_mut(port.index()) else {
+            return;
+        };
+        place.blocked = blocked;
+        if blocked {
+            self.fdb.forget_port(port);
+        }
+        self.flooding_changed(port);
+    }
+
+    /// Whether a port is blocked.
+    pub fn is_blocked(&self, port: PortId) -> bool {
+        self.port(port).is_some_and(|port| port.blocked)
+    }
+
     /// Whether every frame is flooded.
     pub fn is_hub(&self) -> bool {
         self.hub
     }
 
-    /// Turns the bridge into a hub or back; see [`Config::hub`]. What was learned is forgotten.
+    /// Turns the bridge into a hub or back; see [`Config::hub`]. What was learned is forgotten;
+    /// what the mesh said waits until the bridge is no hub any more.
     pub fn set_hub(&mut self, hub: bool) {
         self.hub = hub;
         self.flush();
@@ -171,7 +224,7 @@ impl Bridge {
         self.fdb.set_ageing_time(ageing_time);
     }
 
-    /// Forgets every entry.
+    /// Forgets every station of this node.
     pub fn flush(&mut self) {
         self.fdb.forget_all();
     }
@@ -187,6 +240,12 @@ impl Bridge {
         let Some(port) = self.port(ingress) else {
             return Verdict::Drop(DropReason::UnknownPort);
         };
+        if !port.is_open() {
+            return Verdict::Drop(match port.kind {
+                PortKind::Access => DropReason::Blocked,
+                PortKind::Cable => DropReason::UnknownPort,
+            });
+        }
         if self.hub {
             return Verdict::Flood(Classified::by_tag(header));
         }
@@ -197,9 +256,11 @@ impl Bridge {
                 None => return Verdict::Drop(DropReason::VlanNotMember),
             },
         };
-        let kind = port.kind;
-        let now = self.advance(now);
-        self.fdb.learn(frame.vlan, header.source, (ingress, kind), now);
+        let now = self.clock.advance(now);
+        let source = Station { vlan: frame.vlan, mac: header.source };
+        if !self.fdb.refresh(source, ingress, now) {
+            self.fdb.admit(source, ingress, now);
+        }
         if header.destination.is_group() {
             // The standard's reserved addresses are between one bridge and its neighbour.
             if header.destination.is_bridge_reserved() {
@@ -207,55 +268,80 @@ impl Bridge {
             }
             return Verdict::Flood(frame);
         }
-        match self.fdb.lookup(frame.vlan, header.destination, now) {
-            Some(egress) if egress == ingress => Verdict::Drop(DropReason::SamePort),
-            Some(egress) => self.forward(egress, frame),
+        match self.fdb.lookup(Station { mac: header.destination, ..source }, now) {
+            Some(Location::Port(egress)) if egress == ingress => {
+                Verdict::Drop(DropReason::SamePort)
+            }
+            Some(Location::Port(egress)) => self.forward(egress, frame),
+            Some(Location::Remote(owner)) => Verdict::Remote { owner, frame },
             None => Verdict::Flood(frame),
         }
     }
 
-    /// The ports that a flooded frame goes to, ascending, each with what is to be done to the tag:
-    /// all that carry its VLAN, but not its ingress. A hub knows no VLANs.
+    /// The access ports that a flooded frame goes to, ascending, each with what is to be done to
+    /// the tag: all that carry its VLAN, but not its ingress, which is `None` when it came by a
+    /// cable. A hub knows no VLANs.
     #[inline]
     pub fn flood_ports(
         &self,
-        ingress: PortId,
+        ingress: Option<PortId>,
         frame: Classified,
     ) -> impl Iterator<Item = (PortId, TagAction)> {
         let knows_vlans = self.is_vlan_aware && !self.hub;
-        self.in_use.iter().filter_map(move |&id| {
-            let port = self.ports[id.index()].as_ref().filter(|_| id != ingress)?;
+        self.flooded.iter().filter_map(move |&id| {
+            let port = self.ports[id.index()].as_ref().filter(|_| Some(id) != ingress)?;
             let tag = if knows_vlans { port.tag_for(frame)? } else { TagAction::AsIs };
             Some((id, tag))
         })
     }
 
+    /// The next thing that changed, in order, or [`Change::Overflowed`]. To be polled after a
+    /// batch of frames and after every other call; whoever wants to know nothing need not ask.
+    #[inline]
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.fdb.poll_change()
+    }
+
+    /// Where a station is, as far as the bridge knows.
+    pub fn locate(&self, vlan: VlanId, mac: MacAddr, now: Instant) -> Option<Location> {
+        self.fdb.lookup(Station { vlan, mac }, self.clock.peek(now))
+    }
+
     /// Ages out entries that are due. Late calls do no harm: an entry that is due is never used.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let now = self.advance(now);
+        let now = self.clock.advance(now);
         self.fdb.expire(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; `None` while there is no entry.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.fdb.next_expiry()
+        self.clock.instant(self.fdb.next_expiry()?)
     }
 
-    /// How many entries there are, those that are due but not yet swept included.
+    /// How many stations of this node are known, those that are due but not yet swept included.
     pub fn entries(&self) -> usize {
         self.fdb.len()
     }
 
+    /// How many stations of other nodes are known.
+    pub fn remote_entries(&self) -> usize {
+        self.fdb.remote_len()
+    }
+
     /// A copy of the filtering database, without what is due at `now`.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let now = self.latest.map_or(now, |latest| latest.max(now));
-        let mut entries: Vec<_> = self
-            .fdb
-            .iter(now)
-            .map(|(vlan, mac, port, age)| SnapshotEntry { mac, vlan, port, age })
-            .collect();
+        let (mut entries, mut remotes) = (Vec::new(), Vec::new());
+        for (Station { vlan, mac }, location, age) in self.fdb.iter(self.clock.peek(now)) {
+            match location {
+                Location::Port(port) => {
+                    entries.push(SnapshotEntry { mac, vlan, port, age: Duration::from_nanos(age) });
+                }
+                Location::Remote(owner) => remotes.push(RemoteEntry { mac, vlan, owner }),
+            }
+        }
         entries.sort_unstable_by_key(|entry| (entry.vlan, entry.mac));
-        Snapshot { entries, counters: *self.counters() }
+        remotes.sort_unstable_by_key(|entry| (entry.vlan, entry.mac));
+        Snapshot { entries, remotes, counters: *self.counters() }
     }
 
     /// What has happened to the entries of the filtering database.
@@ -279,11 +365,13 @@ impl Bridge {
         tag.map_or(Verdict::Drop(DropReason::VlanNotMember), |tag| Verdict::Forward { egress, tag })
     }
 
-    /// The lists of the filtering database are in the order of time only if time has one.
-    #[inline]
-    fn advance(&mut self, now: Instant) -> Instant {
-        let now = self.latest.map_or(now, |latest| latest.max(now));
-        self.latest = Some(now);
-        now
+    /// Keeps the list of ports that floods go to, after a port came, went or changed.
+    fn flooding_changed(&mut self, port: PortId) {
+        let is_open = self.port(port).is_some_and(BridgePort::is_open);
+        match (self.flooded.binary_search(&port), is_open) {
+            (Err(at), true) => self.flooded.insert(at, port),
+            (Ok(at), false) => drop(self.flooded.remove(at)),
+            (Ok(_), true) | (Err(_), false) => {}
+        }
     }
 }

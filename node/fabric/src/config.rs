@@ -11,12 +11,16 @@ pub struct Config {
     /// value. A frame within a second of the one before does not prolong the entry, which keeps the
     /// entry's memory unwritten on the fast path.
     pub ageing_time: Duration,
-    /// The most entries in the filtering database. Default 8192: a mid-size campus switch; about
-    /// half a megabyte. When it is full, the port that holds most makes room.
+    /// The most entries of stations behind this node's ports. Default 65 536: 64 ports gone wild
+    /// are needed to fill it; about four megabytes then. When it is full, the port that holds most
+    /// makes room, but never with its last entry.
     pub capacity: usize,
     /// The most entries of one access port. Default 1024: room for a guest that is itself a bridge
-    /// or a container host, while eight ports gone wild are needed to fill the database.
+    /// or a container host. A port with so many replaces its own oldest.
     pub per_port_capacity: usize,
+    /// The most entries of stations behind other nodes. Default 65 536, as for this node's own.
+    /// When it is full, the node that holds most makes room.
+    pub remote_capacity: usize,
     /// Floods every frame to every other port and learns nothing, like a repeater. Default off.
     /// Reserved addresses pass too, so protocols between bridges can be run through it.
     pub hub: bool,
@@ -29,8 +33,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             ageing_time: Duration::from_secs(300),
-            capacity: 8192,
+            capacity: 65_536,
             per_port_capacity: 1024,
+            remote_capacity: 65_536,
             hub: false,
             seed: 0,
         }

@@ -27,7 +27,8 @@ pub enum DropReason {
     Reserved,
     /// The destination is behind the port that the frame came from: filtered, nothing is lost.
     SamePort,
-    /// The ingress is not a port of the bridge: it was closed while the frame was on its way.
+    /// The ingress is not an access port of the bridge: it was closed while the frame was on its
+    /// way.
     UnknownPort,
     /// Longer than the link or the egress port takes.
     Oversize,
@@ -47,11 +48,18 @@ pub enum DropReason {
     RepeatedFlood,
     /// A flooded frame on another cable than the one on the tree from its origin.
     ReversePath,
+    /// Another node sent it to this one for a station that is not here (any more).
+    NotHere,
+    /// It came by a cable, and its source is a station that was heard here moments ago: it went
+    /// around a loop outside of the mesh, or the station has just moved away.
+    LocalSource,
+    /// Its ingress port is blocked, as one end of a loop outside of the mesh.
+    Blocked,
 }
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -68,6 +76,9 @@ impl DropReason {
         Self::HopLimit,
         Self::RepeatedFlood,
         Self::ReversePath,
+        Self::NotHere,
+        Self::LocalSource,
+        Self::Blocked,
     ];
 
     /// The position in [`ALL`](Self::ALL), for tables by reason.
@@ -94,6 +105,9 @@ impl DropReason {
             Self::HopLimit => "hop-limit",
             Self::RepeatedFlood => "repeated-flood",
             Self::ReversePath => "reverse-path",
+            Self::NotHere => "not-here",
+            Self::LocalSource => "local-source",
+            Self::Blocked => "blocked",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The switch of a node: learns where stations are, and says for each frame where it goes.
+//! The switch of a node: learns where its stations are, is told where others are, and says for
+//! each frame where it goes.
 //!
 //! Pure: no socket, no clock, no randomness of its own. The frame's octets stay with the caller,
 //! who shows the header and gets a [`Verdict`]. Names and rules follow IEEE 802.1Q-2022 clause 8;
@@ -7,7 +8,9 @@
 //! | I want to know… | Open |
 //! |---|---|
 //! | what happens to an unknown destination | [`bridge`] |
+//! | what happens to a frame that came by a cable | `bridge::cables` |
 //! | when an address is forgotten, or which one makes room | `fdb` |
+//! | what listeners hear of stations that come, move and go | [`change`] |
 //! | the defaults, and why | [`config`] |
 //! | why a frame was dropped | [`drop_reason`] |
 //! | what a port is here | [`port`] |
@@ -17,15 +20,20 @@
 #![warn(missing_docs)]
 
 pub mod bridge;
+pub mod change;
 pub mod config;
 pub mod drop_reason;
 mod fdb;
+pub mod location;
 pub mod port;
+mod time;
 pub mod vlan;
 
-pub use bridge::{Bridge, Snapshot, SnapshotEntry, Verdict};
+pub use bridge::{Bridge, Reach, RemoteEntry, Snapshot, SnapshotEntry, Verdict};
+pub use change::Change;
 pub use config::Config;
 pub use drop_reason::{DropCounters, DropReason};
 pub use fdb::Counters;
+pub use location::{Location, RemoteId, Station};
 pub use port::{PortId, PortKind};
 pub use vlan::{Classified, Membership, VlanError, VlanPolicy, VlanSnapshot};

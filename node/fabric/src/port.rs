@@ -34,6 +34,9 @@ pub enum PortKind {
     /// Stations are behind it: a guest, a tap, a local program. The number of its entries is
     /// bounded by [`Config::per_port_capacity`](crate::Config::per_port_capacity).
     Access,
-    /// Other nodes are behind it, with all their stations and all their VLANs.
+    /// Other nodes are behind it. The bridge keeps its number from being used for anything else,
+    /// and that is all: no frame comes from it, goes to it, or is learned there. Which cable a
+    /// frame takes is the mesh's business, and what comes by one is
+    /// [`handle_from_cable`](crate::Bridge::handle_from_cable)'s.
     Cable,
 }

@@ -124,25 +124,25 @@ pub enum CarriedTag {
 }
 
 impl Classified {
-    /// By the tag alone: what a transparent port does.
+    /// By the tag alone: what a transparent port does, and the far end of a cable.
     #[inline]
-    pub(crate) fn by_tag(header: &FrameHeader) -> Self {
+    pub fn by_tag(header: &FrameHeader) -> Self {
         let carried = if header.tagged { CarriedTag::Same } else { CarriedTag::None };
         Self { vlan: header.vlan, carried }
     }
-}
 
-/// What is to be done to the tag of a frame that leaves through a transparent port.
-///
-/// A priority tag stays on a frame of VLAN 0. Not only does the priority reach the other end of a
-/// cable; a second tag behind it does not come to the front either, where the other end would take
-/// it for the frame's VLAN.
-#[inline]
-pub(crate) fn trunk_tag(frame: Classified) -> TagAction {
-    match frame.carried {
-        CarriedTag::Same => TagAction::AsIs,
-        _ if frame.vlan == VlanId::ZERO => TagAction::AsIs,
-        CarriedTag::None | CarriedTag::Priority => TagAction::Tag(frame.vlan),
+    /// What is to be done to the frame's tag before it leaves by a cable or a transparent port.
+    ///
+    /// A priority tag stays on a frame of VLAN 0. Not only does the priority reach the other end of
+    /// a cable; a second tag behind it does not come to the front either, where the other end would
+    /// take it for the frame's VLAN.
+    #[inline]
+    pub fn trunk_tag(self) -> TagAction {
+        match self.carried {
+            CarriedTag::Same => TagAction::AsIs,
+            _ if self.vlan == VlanId::ZERO => TagAction::AsIs,
+            CarriedTag::None | CarriedTag::Priority => TagAction::Tag(self.vlan),
+        }
     }
 }
 

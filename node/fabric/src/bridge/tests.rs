@@ -48,14 +48,6 @@ fn a_station_that_spoke_is_reached_at_its_port_alone() {
 }
 
 #[test]
-fn cables_are_learned_from_like_any_port() {
-    let (mut bridge, now) = (bridge(Config::default()), start());
-    bridge.add_port(PortId(9), PortKind::Cable);
-    bridge.handle_frame(PortId(9), &frame(A, B), now);
-    assert_eq!(bridge.handle_frame(P[0], &frame(B, A), now), forward(PortId(9)));
-}
-
-#[test]
 fn a_station_that_moves_is_relearned_on_the_new_port_at_once() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     bridge.handle_frame(P[0], &frame(A, B), now);
@@ -123,7 +115,7 @@ fn a_flood_goes_to_all_ports_but_its_ingress_in_order() {
     let mut bridge = bridge(Config::default());
     bridge.remove_port(P[2]);
     bridge.remove_port(PortId(u32::MAX));
-    let from = |ingress| -> Vec<_> { bridge.flood_ports(ingress, UNTAGGED).collect() };
+    let from = |ingress| -> Vec<_> { bridge.flood_ports(Some(ingress), UNTAGGED).collect() };
     let as_is = |port| (port, TagAction::AsIs);
     assert_eq!(from(P[1]), [P[0], P[3]].map(as_is));
     assert_eq!(from(P[2]), [P[0], P[1], P[3]].map(as_is));
@@ -138,6 +130,32 @@ fn what_was_learned_on_a_port_leaves_with_it() {
     bridge.add_port(P[0], PortKind::Access);
     assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), FLOOD);
     assert_eq!(bridge.counters().forgotten, 1);
+}
+
+#[test]
+fn listeners_hear_of_stations_that_come_move_and_go() {
+    let (mut bridge, start) = (bridge(Config { capacity: 2, ..Config::default() }), start());
+    let station = |mac| Station { vlan: VlanId::ZERO, mac };
+    let (a, b, c) = (station(A), station(B), station(MacAddr([2, 0, 0, 0, 0, 0xc])));
+    bridge.handle_frame(P[0], &frame(A, B), start);
+    bridge.handle_frame(P[0], &frame(A, B), start + Duration::from_secs(2));
+    bridge.handle_frame(P[0], &frame(B, A), start + Duration::from_secs(2));
+    bridge.handle_frame(P[1], &frame(B, A), start + Duration::from_secs(2));
+    bridge.handle_frame(P[1], &frame(A, B), start + Duration::from_secs(2));
+    bridge.handle_frame(P[2], &frame(c.mac, B), start + Duration::from_secs(3));
+    bridge.remove_port(P[2]);
+    bridge.handle_timeout(start + AGEING_TIME + Duration::from_secs(2));
+    let expected = [
+        Change::Learned { station: a, port: P[0] },
+        Change::Learned { station: b, port: P[0] },
+        Change::Moved { station: b, from: P[0], to: P[1] },
+        Change::Moved { station: a, from: P[0], to: P[1] },
+        Change::Evicted { station: b, port: P[1] },
+        Change::Learned { station: c, port: P[2] },
+        Change::Forgotten { station: c, port: P[2] },
+        Change::Aged { station: a, port: P[1] },
+    ];
+    assert_eq!(std::iter::from_fn(|| bridge.poll_change()).collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -258,13 +276,47 @@ fn settings_changed_at_run_time_take_effect_at_once() {
 }
 
 #[test]
+fn a_blocked_port_neither_sends_nor_receives_data() {
+    let (mut bridge, now) = (bridge(Config::default()), start());
+    bridge.handle_frame(P[0], &frame(A, B), now);
+    bridge.set_blocked(P[0], true);
+    bridge.set_blocked(PortId(77), true);
+    assert!(bridge.is_blocked(P[0]) && !bridge.is_blocked(P[1]) && !bridge.is_blocked(PortId(77)));
+    let blocked = Verdict::Drop(DropReason::Blocked);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), blocked);
+    assert_eq!(bridge.handle_frame(P[1], &frame(B, A), now), FLOOD, "A is forgotten");
+    let reached = |bridge: &Bridge| -> Vec<PortId> {
+        bridge.flood_ports(Some(P[1]), UNTAGGED).map(|(port, _)| port).collect()
+    };
+    assert_eq!(reached(&bridge), [P[2], P[3]]);
+    bridge.add_port(P[0], PortKind::Access);
+    assert!(bridge.is_blocked(P[0]), "it is the same port");
+    bridge.set_blocked(P[0], false);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), forward(P[1]));
+    assert_eq!(reached(&bridge), [P[0], P[2], P[3]]);
+    bridge.set_blocked(P[0], true);
+    bridge.remove_port(P[0]);
+    bridge.add_port(P[0], PortKind::Access);
+    assert!(!bridge.is_blocked(P[0]), "it is another port");
+}
+
+#[test]
+fn a_blocked_port_of_a_hub_is_blocked() {
+    let mut bridge = bridge(Config { hub: true, ..Config::default() });
+    bridge.set_blocked(P[0], true);
+    let verdict = bridge.handle_frame(P[0], &frame(A, B), start());
+    assert_eq!(verdict, Verdict::Drop(DropReason::Blocked));
+    assert_eq!(bridge.flood_ports(Some(P[1]), UNTAGGED).count(), 2);
+}
+
+#[test]
 fn a_port_with_a_high_number_leaves_no_gaps_to_walk_when_it_is_gone() {
     let mut bridge = bridge(Config::default());
     bridge.add_port(PortId::MAX, PortKind::Access);
-    let reached = |bridge: &Bridge| bridge.flood_ports(P[0], UNTAGGED).count();
+    let reached = |bridge: &Bridge| bridge.flood_ports(Some(P[0]), UNTAGGED).count();
     assert_eq!(reached(&bridge), 4);
     bridge.remove_port(PortId::MAX);
     assert_eq!(reached(&bridge), 3);
     assert_eq!(bridge.ports.len(), P.len());
-    assert_eq!(bridge.in_use, P);
+    assert_eq!(bridge.flooded, P);
 }

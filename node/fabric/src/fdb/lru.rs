@@ -1,19 +1,18 @@
-//! Entries in a slab, each on two lists at once: its port's and everybody's, both ordered by when
-//! the station was last seen. Moving an entry is a handful of index writes.
+//! Entries in a slab, each on up to two lists at once: its holder's and, if it ages, everybody's,
+//! ordered by when the station was last seen. Moving an entry is a handful of index writes.
 
-use std::time::Instant;
-
-use crate::port::PortId;
+use crate::location::Location;
+use crate::time::Nanos;
 
 /// An index that is none.
-const NIL: u32 = u32::MAX;
+pub(super) const NIL: u32 = u32::MAX;
 
 /// Which of its two lists an entry's links belong to.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order {
-    /// Among the entries of the same port.
-    Port = 0,
-    /// Among all entries.
+    /// Among the entries of the same port or node.
+    Holder = 0,
+    /// Among all entries that age.
     Age = 1,
 }
 
@@ -21,9 +20,9 @@ pub(super) enum Order {
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) key: u64,
-    pub(super) port: PortId,
-    /// When a frame of the station last refreshed the entry.
-    pub(super) seen: Instant,
+    pub(super) location: Location,
+    /// When a frame of the station last refreshed the entry. It says nothing of a remote station.
+    pub(super) seen: Nanos,
     links: [Links; 2],
 }
 
@@ -64,8 +63,8 @@ pub(super) struct Slab {
 }
 
 impl Slab {
-    pub(super) fn insert(&mut self, key: u64, port: PortId, seen: Instant) -> u32 {
-        let entry = Entry { key, port, seen, links: [UNLINKED; 2] };
+    pub(super) fn insert(&mut self, key: u64, location: Location, seen: Nanos) -> u32 {
+        let entry = Entry { key, location, seen, links: [UNLINKED; 2] };
         if let Some(index) = self.free.pop() {
             self.entries[index as usize] = entry;
             return index;

@@ -81,7 +81,7 @@ fn a_frame_leaves_through_members_with_the_tag_that_they_send() {
         (V5, Priority, Tag(V5), Untag, Tag(V5)),
     ] {
         let frame = Classified { vlan, carried };
-        assert_eq!(trunk_tag(frame), through_trunk, "{frame:?}");
+        assert_eq!(frame.trunk_tag(), through_trunk, "{frame:?}");
         assert_eq!(untagged(vlan).tag_for(frame), Some(through_untagged), "{frame:?}");
         assert_eq!(tagged(vlan).tag_for(frame), Some(through_tagged), "{frame:?}");
         assert_eq!(untagged(V6).tag_for(frame), None, "{frame:?}");
