@@ -16,7 +16,8 @@ use crate::drop_reason::DropReason;
 use crate::fdb::{Counters, Fdb};
 use crate::location::{Location, RemoteId, Station};
 use crate::port::{PortId, PortKind};
-use crate::time::Clock;
+use crate::storm::{FloodBudgets, Kind, PortBuckets, PortLimits};
+use crate::time::{Clock, Nanos};
 use crate::vlan::{Classified, Memberships, VlanSet};
 
 mod cables;
@@ -95,9 +96,14 @@ struct BridgePort {
     blocked: bool,
     /// None while it carries every VLAN, which a cable always does.
     vlans: Option<Box<Memberships>>,
+    buckets: PortBuckets,
 }
 
 impl BridgePort {
+    fn new(kind: PortKind) -> Self {
+        Self { kind, blocked: false, vlans: None, buckets: PortBuckets::default() }
+    }
+
     /// Whether data may come from here and go here.
     fn is_open(&self) -> bool {
         self.kind == PortKind::Access && !self.blocked
@@ -130,6 +136,8 @@ pub struct Bridge {
     /// Whether any port has VLANs of its own.
     is_vlan_aware: bool,
     fdb: Fdb,
+    port_limits: PortLimits,
+    flood_budgets: FloodBudgets,
     clock: Clock,
 }
 
@@ -143,6 +151,8 @@ impl Bridge {
             vlans: [VlanId::ZERO].into_iter().collect(),
             is_vlan_aware: false,
             fdb: Fdb::new(&config),
+            port_limits: PortLimits::new(&config.storm_control),
+            flood_budgets: FloodBudgets::new(&config.storm_control, config.seed),
             clock: Clock::default(),
         }
     }
@@ -159,8 +169,7 @@ impl Bridge {
         if self.ports.len() <= port.index() {
             self.ports.resize_with(port.index() + 1, || None);
         }
-        let new = BridgePort { kind, blocked: false, vlans: None };
-        let place = self.ports[port.index()].get_or_insert(new);
+        let place = self.ports[port.index()].get_or_insert_with(|| BridgePort::new(kind));
         place.kind = kind;
         if kind == PortKind::Cable {
             place.vlans = None;
@@ -259,6 +268,9 @@ impl Bridge {
         let now = self.clock.advance(now);
         let source = Station { vlan: frame.vlan, mac: header.source };
         if !self.fdb.refresh(source, ingress, now) {
+            if !self.may_send(ingress, Kind::NewStation, now) {
+                return Verdict::Drop(DropReason::StationStorm);
+            }
             self.fdb.admit(source, ingress, now);
         }
         if header.destination.is_group() {
@@ -266,7 +278,9 @@ impl Bridge {
             if header.destination.is_bridge_reserved() {
                 return Verdict::Drop(DropReason::Reserved);
             }
-            return Verdict::Flood(frame);
+            let is_broadcast = header.destination.is_broadcast();
+            let kind = if is_broadcast { Kind::Broadcast } else { Kind::Multicast };
+            return self.flood(ingress, frame, kind, now);
         }
         match self.fdb.lookup(Station { mac: header.destination, ..source }, now) {
             Some(Location::Port(egress)) if egress == ingress => {
@@ -274,8 +288,23 @@ impl Bridge {
             }
             Some(Location::Port(egress)) => self.forward(egress, frame),
             Some(Location::Remote(owner)) => Verdict::Remote { owner, frame },
-            None => Verdict::Flood(frame),
+            None => self.flood(ingress, frame, Kind::UnknownUnicast, now),
         }
+    }
+
+    #[inline]
+    fn flood(&mut self, ingress: PortId, frame: Classified, kind: Kind, now: Nanos) -> Verdict {
+        if self.may_send(ingress, kind, now) {
+            Verdict::Flood(frame)
+        } else {
+            Verdict::Drop(kind.reason())
+        }
+    }
+
+    #[inline]
+    fn may_send(&mut self, ingress: PortId, kind: Kind, now: Nanos) -> bool {
+        let port = self.ports.get_mut(ingress.index()).and_then(Option::as_mut);
+        port.is_some_and(|port| self.port_limits.take(&mut port.buckets, kind, now))
     }
 
     /// The access ports that a flooded frame goes to, ascending, each with what is to be done to

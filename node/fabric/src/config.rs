@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::storm::StormControl;
+
 /// The settings of a [`Bridge`](crate::Bridge).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -24,6 +26,9 @@ pub struct Config {
     /// Floods every frame to every other port and learns nothing, like a repeater. Default off.
     /// Reserved addresses pass too, so protocols between bridges can be run through it.
     pub hub: bool,
+    /// How much may enter of what costs everybody. Default [`StormControl::OFF`]. A hub does not
+    /// tell one kind of frame from another and limits only floods that come by cables.
+    pub storm_control: StormControl,
     /// Keys the hash of the filtering database, so that no guest can choose addresses that collide.
     /// It must be random and secret: the default, 0, suits tests alone.
     pub seed: u64,
@@ -37,6 +42,7 @@ impl Default for Config {
             per_port_capacity: 1024,
             remote_capacity: 65_536,
             hub: false,
+            storm_control: StormControl::OFF,
             seed: 0,
         }
     }

@@ -55,11 +55,21 @@ pub enum DropReason {
     LocalSource,
     /// Its ingress port is blocked, as one end of a loop outside of the mesh.
     Blocked,
+    /// More broadcast frames than its ingress port may send.
+    BroadcastStorm,
+    /// More multicast frames than its ingress port may send.
+    MulticastStorm,
+    /// More frames to unknown stations than its ingress port may send.
+    UnknownUnicastStorm,
+    /// From one more new station than its ingress port may bring at a time.
+    StationStorm,
+    /// It came by a cable, and the node where it entered the mesh floods more than a node may.
+    FloodBudget,
 }
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -79,6 +89,11 @@ impl DropReason {
         Self::NotHere,
         Self::LocalSource,
         Self::Blocked,
+        Self::BroadcastStorm,
+        Self::MulticastStorm,
+        Self::UnknownUnicastStorm,
+        Self::StationStorm,
+        Self::FloodBudget,
     ];
 
     /// The position in [`ALL`](Self::ALL), for tables by reason.
@@ -108,6 +123,11 @@ impl DropReason {
             Self::NotHere => "not-here",
             Self::LocalSource => "local-source",
             Self::Blocked => "blocked",
+            Self::BroadcastStorm => "broadcast-storm",
+            Self::MulticastStorm => "multicast-storm",
+            Self::UnknownUnicastStorm => "unknown-unicast-storm",
+            Self::StationStorm => "station-storm",
+            Self::FloodBudget => "flood-budget",
         }
     }
 }

@@ -14,6 +14,7 @@
 //! | the defaults, and why | [`config`] |
 //! | why a frame was dropped | [`drop_reason`] |
 //! | what a port is here | [`port`] |
+//! | how much of what costs everybody may enter | [`storm`] |
 //! | which VLAN a frame is in, and with which tag it leaves | [`vlan`] |
 
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod drop_reason;
 mod fdb;
 pub mod location;
 pub mod port;
+pub mod storm;
 mod time;
 pub mod vlan;
 
@@ -36,4 +38,5 @@ pub use drop_reason::{DropCounters, DropReason};
 pub use fdb::Counters;
 pub use location::{Location, RemoteId, Station};
 pub use port::{PortId, PortKind};
+pub use storm::{FrameRate, StormControl};
 pub use vlan::{Classified, Membership, VlanError, VlanPolicy, VlanSnapshot};

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use ether::{FrameHeader, MacAddr, TagAction, VlanId, VnetHeader};
 use fabric::{
-    Bridge, Change, Config, DropReason, PortId, PortKind, Reach, RemoteId, Station, Verdict,
-    VlanError, VlanPolicy,
+    Bridge, Change, Config, DropReason, FrameRate, PortId, PortKind, Reach, RemoteId, Station,
+    StormControl, Verdict, VlanError, VlanPolicy,
 };
 use proptest::prelude::*;
 
@@ -19,6 +19,14 @@ const CAPACITY: usize = 8;
 const PER_PORT_CAPACITY: usize = 3;
 const REMOTE_CAPACITY: usize = 6;
 const CONTAINMENT: Duration = Duration::from_secs(5);
+/// A burst of a tenth of a second is 1, 2, 1 and 2 frames, that of two seconds 4 stations.
+const STORM_CONTROL: StormControl = StormControl {
+    broadcast: FrameRate(10),
+    multicast: FrameRate(20),
+    unknown_unicast: FrameRate(10),
+    new_stations: FrameRate(2),
+    cable_floods: FrameRate(20),
+};
 
 /// A frame, with the octets of its tag if it has one.
 #[derive(Debug, Clone)]
@@ -92,8 +100,20 @@ fn outcome(bridge: &mut Bridge, ingress: Ingress, frame: &Frame, now: Instant) -
     }
 }
 
+/// A bucket that is filled by the nanosecond.
+#[derive(Clone, Copy)]
+struct Bucket {
+    level: u128,
+    filled: Instant,
+}
+
+/// Whose bucket, and what for.
+type BucketOf = (Result<PortId, RemoteId>, DropReason);
+
 #[derive(Default)]
 struct Model {
+    limits_storms: bool,
+    buckets: BTreeMap<BucketOf, Bucket>,
     ports: BTreeMap<PortId, PortKind>,
     blocked: BTreeSet<PortId>,
     /// Transparent ports are not in it.
@@ -118,6 +138,29 @@ impl Model {
             self.entries.remove(0);
             self.changes.push(Change::Aged { station, port });
         }
+    }
+
+    /// Whether one more frame or station is within its limit.
+    fn may_send(&mut self, of: BucketOf, now: Instant) -> bool {
+        if !self.limits_storms {
+            return true;
+        }
+        let (rate, burst) = match of.1 {
+            DropReason::BroadcastStorm | DropReason::UnknownUnicastStorm => (10, 1),
+            DropReason::MulticastStorm | DropReason::FloodBudget => (20, 2),
+            DropReason::StationStorm => (2, 4),
+            other => panic!("{other} is no storm"),
+        };
+        let price = 1_000_000_000 / rate;
+        let full = Bucket { level: burst * price, filled: now };
+        let bucket = self.buckets.entry(of).or_insert(full);
+        let filled = bucket.level + (now - bucket.filled).as_nanos();
+        *bucket = Bucket { level: filled.min(burst * price), filled: now };
+        let within = bucket.level >= price;
+        if within {
+            bucket.level -= price;
+        }
+        within
     }
 
     fn is_open(&self, port: PortId) -> bool {
@@ -150,8 +193,19 @@ impl Model {
         };
         let source = Station { vlan, mac: frame.source };
         match ingress {
-            Ingress::Port(port) => self.learn(source, port, now),
-            Ingress::Cable(..) => {
+            Ingress::Port(port) => {
+                let is_new = self.local(source, now).is_none_or(|(known, _)| known != port);
+                let storm = DropReason::StationStorm;
+                if is_new && !self.may_send((Ok(port), storm), now) {
+                    return Outcome::Dropped(storm);
+                }
+                self.learn(source, port, now);
+            }
+            Ingress::Cable(node, reach) => {
+                let storm = DropReason::FloodBudget;
+                if reach == Reach::Flood && !self.may_send((Err(node), storm), now) {
+                    return Outcome::Dropped(storm);
+                }
                 if self.local(source, now).is_some_and(|(_, seen)| now - seen < CONTAINMENT) {
                     return Outcome::Dropped(DropReason::LocalSource);
                 }
@@ -176,7 +230,17 @@ impl Model {
             (Ingress::Cable(_, Reach::Unicast), _) => {
                 return Outcome::Dropped(DropReason::NotHere);
             }
-            _ => {}
+            (Ingress::Port(port), None) => {
+                let storm = match frame.destination {
+                    MacAddr::BROADCAST => DropReason::BroadcastStorm,
+                    mac if mac.is_group() => DropReason::MulticastStorm,
+                    _ => DropReason::UnknownUnicastStorm,
+                };
+                if !self.may_send((Ok(port), storm), now) {
+                    return Outcome::Dropped(storm);
+                }
+            }
+            (Ingress::Cable(_, Reach::Flood), _) => {}
         }
         let others = self.ports.keys().filter(|port| Some(**port) != ingress.port());
         let open = others.filter(|port| self.is_open(**port));
@@ -226,6 +290,7 @@ impl Model {
         self.ports.remove(&port);
         self.policies.remove(&port);
         self.blocked.remove(&port);
+        self.buckets.retain(|(of, _), _| *of != Ok(port));
         self.forget(port);
     }
 
@@ -459,7 +524,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => created().prop_map(|vlan| Step::CreateVlan { vlan }),
         1 => created().prop_map(|vlan| Step::RemoveVlan { vlan }),
         // Often around the refresh interval and the ageing time, where mistakes live.
-        8 => prop_oneof![0..3_u64, 990..1010_u64, 9_990..10_010_u64, Just(20_000)]
+        8 => prop_oneof![0..3_u64, 0..200_u64, 990..1010_u64, 9_990..10_010_u64, Just(20_000)]
             .prop_map(|millis| Step::Wait { millis }),
         4 => Just(Step::Timeout),
     ]
@@ -471,6 +536,7 @@ proptest! {
     #[test]
     fn the_bridge_does_what_the_naive_bridge_does(
         seed in any::<u64>(),
+        limits_storms in any::<bool>(),
         vlans in proptest::collection::btree_set((1..4_u16).prop_map(VlanId), 0..=3),
         // Without any, all ports are transparent for a while.
         policies in proptest::collection::vec((port(), policy()), 0..6),
@@ -481,10 +547,11 @@ proptest! {
             capacity: CAPACITY,
             per_port_capacity: PER_PORT_CAPACITY,
             remote_capacity: REMOTE_CAPACITY,
+            storm_control: if limits_storms { STORM_CONTROL } else { StormControl::OFF },
             seed,
             ..Config::default()
         });
-        let mut model = Model::default();
+        let mut model = Model { limits_storms, ..Model::default() };
         #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
         let mut now = Instant::now();
         for port in (0..5).map(PortId) {

@@ -69,8 +69,10 @@ impl Bridge {
         reach: Reach,
         now: Instant,
     ) -> Verdict {
-        let _ = ingress;
         let now = self.clock.advance(now);
+        if reach == Reach::Flood && !self.flood_budgets.take(ingress, now) {
+            return Verdict::Drop(DropReason::FloodBudget);
+        }
         let frame = Classified::by_tag(header);
         if self.hub {
             return Verdict::Flood(frame);

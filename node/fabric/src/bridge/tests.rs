@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ether::{FrameHeader, MacAddr, VlanId};
 
 use super::*;
+use crate::StormControl;
 use crate::vlan::CarriedTag;
 
 const P: [PortId; 4] = [PortId(0), PortId(1), PortId(2), PortId(3)];
@@ -307,6 +308,52 @@ fn a_blocked_port_of_a_hub_is_blocked() {
     let verdict = bridge.handle_frame(P[0], &frame(A, B), start());
     assert_eq!(verdict, Verdict::Drop(DropReason::Blocked));
     assert_eq!(bridge.flood_ports(Some(P[1]), UNTAGGED).count(), 2);
+}
+
+#[test]
+fn a_storm_from_one_port_is_cut_to_its_rate_each_kind_by_itself() {
+    let storm_control = StormControl::STANDARD;
+    let (mut bridge, start) = (bridge(Config { storm_control, ..Config::default() }), start());
+    let multicast = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
+    bridge.handle_frame(P[1], &frame(B, A), start);
+    for (second, destination, rate, reason) in [
+        (0, MacAddr::BROADCAST, 1000, DropReason::BroadcastStorm),
+        (1, multicast, 2000, DropReason::MulticastStorm),
+        (2, MacAddr([2; 6]), 1000, DropReason::UnknownUnicastStorm),
+    ] {
+        let verdicts = (0..100_000).map(|frame_number| {
+            let now = start + Duration::from_micros(second * 1_000_000 + 10 * frame_number);
+            bridge.handle_frame(P[0], &frame(A, destination), now)
+        });
+        let (passed, dropped): (Vec<_>, Vec<_>) = verdicts.partition(|verdict| *verdict == FLOOD);
+        assert!((rate..=rate + rate / 10).contains(&passed.len()), "{reason}: {}", passed.len());
+        assert!(dropped.iter().all(|verdict| *verdict == Verdict::Drop(reason)));
+    }
+    let now = start + Duration::from_secs(3);
+    let known = (0..5000).filter(|_| bridge.handle_frame(P[0], &frame(A, B), now) == forward(P[1]));
+    assert_eq!(known.count(), 5000, "known unicast has no limit");
+    let broadcast = frame(B, MacAddr::BROADCAST);
+    assert_eq!(bridge.handle_frame(P[1], &broadcast, now), FLOOD, "nor do others pay");
+}
+
+#[test]
+fn invented_stations_are_cut_off_and_those_that_are_known_are_not() {
+    let storm_control = StormControl::STANDARD;
+    let (mut bridge, start) = (bridge(Config { storm_control, ..Config::default() }), start());
+    bridge.handle_frame(P[0], &frame(A, B), start);
+    bridge.handle_frame(P[1], &frame(B, A), start);
+    let dropped = (0..50_000_u32).filter(|number| {
+        let now = start + Duration::from_micros(20) * *number;
+        let [_, b, c, d] = number.to_be_bytes();
+        let verdict = bridge.handle_frame(P[0], &frame(MacAddr([2, 1, 1, b, c, d]), B), now);
+        verdict == Verdict::Drop(DropReason::StationStorm)
+    });
+    let learned = 50_000 - dropped.count();
+    assert!((298..=300).contains(&learned), "{learned}");
+    let now = start + Duration::from_secs(1);
+    assert_eq!(bridge.handle_frame(P[0], &frame(A, B), now), forward(P[1]));
+    let elsewhere = frame(MacAddr([2, 9, 9, 9, 9, 9]), B);
+    assert_eq!(bridge.handle_frame(P[2], &elsewhere, now), forward(P[1]));
 }
 
 #[test]

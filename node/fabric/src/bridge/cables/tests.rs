@@ -7,7 +7,7 @@ use ether::TagAction;
 
 use super::*;
 use crate::vlan::CarriedTag;
-use crate::{Change, Config, PortId, PortKind, RemoteEntry, VlanPolicy};
+use crate::{Change, Config, PortId, PortKind, RemoteEntry, StormControl, VlanPolicy};
 
 const P: [PortId; 3] = [PortId(1), PortId(2), PortId(3)];
 const CABLE: PortId = PortId(9);
@@ -224,4 +224,19 @@ fn what_the_mesh_said_survives_a_flush_and_is_in_the_snapshot() {
     let entry = |mac, owner| RemoteEntry { mac, vlan: V0, owner };
     assert_eq!(snapshot.entries, []);
     assert_eq!(snapshot.remotes, [entry(B, NEAR), entry(C, FAR)]);
+}
+
+#[test]
+fn a_node_that_floods_more_than_its_budget_is_cut_off_alone_and_in_floods_alone() {
+    let storm_control = StormControl::STANDARD;
+    let (mut bridge, now) = (bridge(Config { storm_control, ..Config::default() }), start());
+    bridge.handle_frame(P[0], &frame(A, B), now);
+    let broadcast = frame(B, MacAddr::BROADCAST);
+    let flood =
+        |bridge: &mut Bridge, node| bridge.handle_from_cable(node, &broadcast, Reach::Flood, now);
+    assert_eq!((0..2000).filter(|_| flood(&mut bridge, NEAR) == FLOOD).count(), 1000);
+    assert_eq!(flood(&mut bridge, NEAR), Verdict::Drop(DropReason::FloodBudget));
+    assert_eq!(flood(&mut bridge, FAR), FLOOD);
+    let verdict = bridge.handle_from_cable(NEAR, &frame(B, A), Reach::Unicast, now);
+    assert_eq!(verdict, forward(P[0]));
 }
