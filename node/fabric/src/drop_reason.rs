@@ -65,11 +65,18 @@ pub enum DropReason {
     StationStorm,
     /// It came by a cable, and the node where it entered the mesh floods more than a node may.
     FloodBudget,
+    /// A DHCP server's message from a port behind which no server may be.
+    RogueDhcp,
+    /// A router's advertisement or redirect from a port behind which no router may be, or a first
+    /// fragment that may hide one.
+    RogueRa,
+    /// From a port behind which the gateway is not, with the gateway's address as its source.
+    GatewayClaim,
 }
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -94,6 +101,9 @@ impl DropReason {
         Self::UnknownUnicastStorm,
         Self::StationStorm,
         Self::FloodBudget,
+        Self::RogueDhcp,
+        Self::RogueRa,
+        Self::GatewayClaim,
     ];
 
     /// The position in [`ALL`](Self::ALL), for tables by reason.
@@ -128,6 +138,9 @@ impl DropReason {
             Self::UnknownUnicastStorm => "unknown-unicast-storm",
             Self::StationStorm => "station-storm",
             Self::FloodBudget => "flood-budget",
+            Self::RogueDhcp => "rogue-dhcp",
+            Self::RogueRa => "rogue-ra",
+            Self::GatewayClaim => "gateway-claim",
         }
     }
 }

@@ -14,28 +14,34 @@
 //! | the defaults, and why | [`config`] |
 //! | why a frame was dropped | [`drop_reason`] |
 //! | what a port is here | [`port`] |
+//! | what only the gateway may send | [`guard`] |
 //! | how much of what costs everybody may enter | [`storm`] |
 //! | which VLAN a frame is in, and with which tag it leaves | [`vlan`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod announce;
 pub mod bridge;
 pub mod change;
 pub mod config;
 pub mod drop_reason;
 mod fdb;
+pub mod guard;
 pub mod location;
+mod payload;
 pub mod port;
 pub mod storm;
 mod time;
 pub mod vlan;
 
+pub use announce::announces;
 pub use bridge::{Bridge, Reach, RemoteEntry, Snapshot, SnapshotEntry, Verdict};
 pub use change::Change;
 pub use config::Config;
 pub use drop_reason::{DropCounters, DropReason};
 pub use fdb::Counters;
+pub use guard::{GatewayAddress, Guard, GuardConfig, PortTrust};
 pub use location::{Location, RemoteId, Station};
 pub use port::{PortId, PortKind};
 pub use storm::{FrameRate, StormControl};
