@@ -10,7 +10,7 @@ use crate::port::PortId;
 /// and the listener must start from a [`Snapshot`](crate::Snapshot).
 pub const MAX_CHANGES: usize = 4096;
 
-/// Something that happened to a station of this node.
+/// Something that happened to stations of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Change {
     /// A station without an entry was heard.
@@ -69,6 +69,15 @@ pub enum Change {
         /// Where it was.
         port: PortId,
     },
+    /// At least three stations moved between the same two ports at least three times within 5 s:
+    /// somebody may have joined the ports outside of the node. Said at most once in 5 s of each
+    /// pair, and not of every pair when more than 16 flap.
+    Flapping {
+        /// The port with the lower number.
+        a: PortId,
+        /// The other one.
+        b: PortId,
+    },
     /// More changed than the listener has heard of. What it missed is in the
     /// [`Snapshot`](crate::Bridge::snapshot) taken before the bridge is given anything else; what
     /// follows this is new.
@@ -84,16 +93,16 @@ pub(crate) struct Changes {
 
 impl Changes {
     pub(crate) fn push(&mut self, change: Change) {
-        if self.has_overflowed {
-            return;
-        }
+        let is_flapping = |change: &Change| matches!(change, Change::Flapping { .. });
         if self.waiting.len() >= MAX_CHANGES {
-            // The snapshot will have all of this.
-            self.waiting.clear();
+            // The snapshot will have all of this but one kind, and that one must not be lost in the
+            // very storm of which it tells.
+            self.waiting.retain(is_flapping);
             self.has_overflowed = true;
-            return;
         }
-        self.waiting.push_back(change);
+        if !self.has_overflowed || is_flapping(&change) && self.waiting.len() < MAX_CHANGES {
+            self.waiting.push_back(change);
+        }
     }
 
     #[inline]
@@ -131,5 +140,27 @@ mod tests {
         changes.push(learned(7));
         assert_eq!(changes.poll(), Some(learned(7)));
         assert_eq!(changes.poll(), None);
+    }
+
+    #[test]
+    fn flapping_is_told_even_when_too_much_else_happened() {
+        let mut changes = Changes::default();
+        let flapping = |b| Change::Flapping { a: PortId(0), b: PortId(b) };
+        changes.push(flapping(1));
+        for port in 0..2 * u32::try_from(MAX_CHANGES).unwrap() {
+            changes.push(learned(port));
+        }
+        changes.push(flapping(2));
+        let told: Vec<_> = std::iter::from_fn(|| changes.poll()).collect();
+        assert_eq!(told, [Change::Overflowed, flapping(1), flapping(2)]);
+    }
+
+    #[test]
+    fn a_listener_that_never_listens_costs_a_bounded_memory() {
+        let mut changes = Changes::default();
+        for b in 0..3 * u32::try_from(MAX_CHANGES).unwrap() {
+            changes.push(Change::Flapping { a: PortId(0), b: PortId(b) });
+        }
+        assert!(changes.waiting.len() <= MAX_CHANGES);
     }
 }

@@ -23,6 +23,7 @@ use hashbrown::HashTable;
 
 use crate::change::{Change, Changes};
 use crate::config::Config;
+use crate::flap::Flaps;
 use crate::location::{Location, RemoteId, Station};
 use crate::port::PortId;
 use crate::time::{Nanos, nanos};
@@ -87,6 +88,7 @@ pub(crate) struct Fdb {
     remotes: Remotes,
     counters: Counters,
     changes: Changes,
+    flaps: Flaps,
 }
 
 impl std::fmt::Debug for Fdb {
@@ -117,6 +119,7 @@ impl Fdb {
             remotes: Remotes::new(config.seed),
             counters: Counters::default(),
             changes: Changes::default(),
+            flaps: Flaps::default(),
         };
         fdb.set_ageing_time(config.ageing_time);
         fdb
@@ -179,6 +182,9 @@ impl Fdb {
             (Some(Location::Port(from)), true) => {
                 self.counters.moved += 1;
                 self.changes.push(Change::Moved { station, from, to: port });
+                if let Some((a, b)) = self.flaps.handle_move(station, from, port, now) {
+                    self.changes.push(Change::Flapping { a, b });
+                }
             }
             // A station that moved to where there is no room for it has not been learned there.
             (Some(Location::Port(from)), false) => {

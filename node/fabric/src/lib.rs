@@ -14,6 +14,7 @@
 //! | the defaults, and why | [`config`] |
 //! | why a frame was dropped | [`drop_reason`] |
 //! | what a port is here | [`port`] |
+//! | when stations that move are the sign of a loop | `flap` |
 //! | what only the gateway may send | [`guard`] |
 //! | how much of what costs everybody may enter | [`storm`] |
 //! | which VLAN a frame is in, and with which tag it leaves | [`vlan`] |
@@ -27,6 +28,7 @@ pub mod change;
 pub mod config;
 pub mod drop_reason;
 mod fdb;
+mod flap;
 pub mod guard;
 pub mod location;
 mod payload;

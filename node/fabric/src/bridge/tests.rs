@@ -357,6 +357,23 @@ fn invented_stations_are_cut_off_and_those_that_are_known_are_not() {
 }
 
 #[test]
+fn stations_that_move_to_and_fro_betray_two_ports_that_are_joined() {
+    let (mut bridge, start) = (bridge(Config::default()), start());
+    let mut told = Vec::new();
+    for round in 0..4_u32 {
+        for station in 0..3 {
+            let header = frame(MacAddr([2, 0, 0, 0, 1, station]), MacAddr::BROADCAST);
+            let port = P[2 + round as usize % 2];
+            bridge.handle_frame(port, &header, start + Duration::from_millis(100) * round);
+        }
+        let changes = std::iter::from_fn(|| bridge.poll_change());
+        told.extend(changes.filter(|change| matches!(change, Change::Flapping { .. })));
+        assert_eq!(told.is_empty(), round < 3);
+    }
+    assert_eq!(told, [Change::Flapping { a: P[2], b: P[3] }]);
+}
+
+#[test]
 fn a_port_with_a_high_number_leaves_no_gaps_to_walk_when_it_is_gone() {
     let mut bridge = bridge(Config::default());
     bridge.add_port(PortId::MAX, PortKind::Access);
