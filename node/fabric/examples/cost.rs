@@ -1,7 +1,9 @@
-//! What a frame costs in the bridge: run it under `perf stat -e instructions:u`, divide by the
-//! number of frames that it prints, and subtract the run with `none`.
+//! What a frame costs in the bridge: count instructions, with `perf stat -e instructions:u` or
+//! `valgrind --tool=callgrind`, divide by the number of frames that it prints, and subtract the run
+//! with `none`.
 //!
-//! `cargo run --release -p fabric --example cost -- none|known|flood|new [FRAMES [STATIONS]]`
+//! `cargo run --release -p fabric --example cost -- WHAT [FRAMES [STATIONS]]`, where WHAT is one of
+//! `none`, `known`, `remote`, `cable`, `flood`, `new`, and `guard` for the guard alone.
 
 #![expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
 
@@ -9,7 +11,10 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use ether::{FrameHeader, MacAddr, VlanId};
-use fabric::{Bridge, Config, PortId, PortKind};
+use fabric::{
+    Bridge, Config, FrameRate, GatewayAddress, Guard, GuardConfig, PortId, PortKind, PortTrust,
+    Reach, RemoteId, StormControl,
+};
 
 const PORTS: u32 = 64;
 
@@ -26,8 +31,26 @@ fn main() {
         argument.map_or(default, |text| text.parse::<u32>().expect("a number is a number"))
     };
     let (frames, stations) = (number(10_000_000), number(256));
-    let (capacity, per_port_capacity) = (65_536, 65_536);
-    let mut bridge = Bridge::new(Config { capacity, per_port_capacity, ..Config::default() });
+    // Limits that are on and never reached.
+    let rate = FrameRate(1_000_000_000);
+    let mut bridge = Bridge::new(Config {
+        capacity: 65_536,
+        per_port_capacity: 65_536,
+        storm_control: StormControl {
+            broadcast: rate,
+            multicast: rate,
+            unknown_unicast: rate,
+            new_stations: rate,
+            cable_floods: rate,
+        },
+        ..Config::default()
+    });
+    let gateway = GatewayAddress { mac: mac(u32::MAX), ipv4: [10, 0, 0, 1] };
+    let guard = Guard::new(GuardConfig { servers: true, gateways: vec![gateway] });
+    // The head of a TCP segment.
+    let segment =
+        [&mac(1).0[..], &mac(2).0, &[8, 0, 0x45, 0, 5, 0xdc, 0, 0, 0x40, 0, 64, 6], &[0; 64]]
+            .concat();
     for port in 0..PORTS {
         bridge.add_port(PortId(port), PortKind::Access);
     }
@@ -39,6 +62,8 @@ fn main() {
         tagged: false,
     };
     for station in 0..stations {
+        let number = mac(station | 1 << 31);
+        bridge.set_remote(VlanId::ZERO, number, RemoteId(station % PORTS));
         let ingress = PortId(station % PORTS);
         bridge.handle_frame(ingress, &header(station, MacAddr::BROADCAST), start);
     }
@@ -52,6 +77,17 @@ fn main() {
                 black_box((header(source, mac(source)), now));
                 continue;
             }
+            "guard" => {
+                black_box(guard.inspect(PortTrust::Untrusted, black_box(&segment)));
+                continue;
+            }
+            "cable" => {
+                let header = header(source | 1 << 31, mac((source + 1) % stations));
+                let node = RemoteId(source % PORTS);
+                black_box(bridge.handle_from_cable(node, black_box(&header), Reach::Unicast, now));
+                continue;
+            }
+            "remote" => (source, mac(source | 1 << 31)),
             "known" => (source, mac((source + 1) % stations)),
             "flood" => (source, MacAddr::BROADCAST),
             "new" => {
