@@ -76,6 +76,13 @@ pub(crate) struct Cli {
     #[arg(long, short = 'x')]
     pub(crate) hub: bool,
 
+    /// Let every port flood as much as it likes
+    ///
+    /// Otherwise a port may send 1000 broadcasts, 2000 multicasts and 1000 frames to unknown stations
+    /// a second, and bring 100 new stations.
+    #[arg(long)]
+    pub(crate) no_storm_control: bool,
+
     /// Where this node keeps its key, its cables and whom it trusts
     ///
     /// Default: /var/lib/vdenode/NAME as root, else ~/.local/state/vdenode/NAME

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use control::path::{Surroundings, is_node_name};
-use fabric::PortId;
+use fabric::{PortId, StormControl};
 
 pub(crate) use address::{DgramAddress, StreamAddress, TapAddress};
 
@@ -74,6 +74,7 @@ pub(crate) struct ShardConfig {
     pub(crate) sequenced: Vec<PathBuf>,
     pub(crate) sockets: SocketAccess,
     pub(crate) hub: bool,
+    pub(crate) storm_control: StormControl,
     pub(crate) ageing_time: Duration,
     /// Where key, cables and trust are kept; none to keep nothing.
     pub(crate) state: Option<PathBuf>,
@@ -182,6 +183,11 @@ impl NodeConfig {
             sequenced: cli.seqpacket,
             sockets,
             hub: cli.hub,
+            storm_control: if cli.no_storm_control {
+                StormControl::OFF
+            } else {
+                StormControl::STANDARD
+            },
             tap_failure: TapFailure::Fatal,
             ageing_time: fabric::Config::default().ageing_time,
             state: Some(places.state.clone()),

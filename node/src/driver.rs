@@ -232,6 +232,7 @@ fn set_up(
     let fabric = fabric::Config {
         hub: config.hub,
         ageing_time: config.ageing_time,
+        storm_control: config.storm_control,
         seed: random.random(),
         ..Default::default()
     };

@@ -49,8 +49,6 @@ pub(crate) struct Plane {
     pub(crate) bridge: Bridge,
     /// By number. A place is empty until its number is first used.
     ports: Vec<Option<Box<Port>>>,
-    /// Those of them that are cables.
-    cables: Vec<PortId>,
     next_endpoint: u32,
     pub(crate) settings: Settings,
     /// The other nodes. A cable has the same number there as its port has here.
@@ -69,7 +67,6 @@ impl Plane {
         Self {
             bridge: Bridge::new(config),
             ports: vec![None],
-            cables: Vec::new(),
             next_endpoint: 1,
             settings,
             mesh,

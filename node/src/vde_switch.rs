@@ -18,6 +18,7 @@ use console::session::Prompt;
 use console::{Invocation, Session, SwitchArguments};
 use control::path::Surroundings;
 use ether::MacAddr;
+use fabric::StormControl;
 use rand::RngExt as _;
 
 use crate::config::{Listen, Offload, Places, ShardConfig, SocketAccess, TapAddress, TapFailure};
@@ -153,6 +154,8 @@ fn shard_config(
         sequenced: Vec::new(),
         sockets: SocketAccess::default(),
         hub: arguments.hub,
+        // As VDE's: whoever runs a switch for one host may flood it.
+        storm_control: StormControl::OFF,
         ageing_time: hash.expiry,
         state: places.map(|places| places.state.clone()),
         ports: arguments.numports.get(),

@@ -7,7 +7,7 @@ use lab::frames::{BROADCAST, STATION_A, STATION_B, frame};
 use lab::node::Setup;
 use lab::plug::meet;
 use lab::process::{Signal, command};
-use lab::{Node, Plug, Process, Scene, Suite};
+use lab::{Node, Plug, Process, Scene, Suite, wait_until};
 
 /// How long plugs may take until frames pass between them.
 const MEETING: Duration = Duration::from_secs(20);
@@ -21,6 +21,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("a_frame_never_returns_to_its_sender", &["vde_plug"], no_echo)
         .trial("a_frame_for_a_known_station_reaches_no_other_plug", &["vde_plug"], no_flood)
         .trial("a_plug_that_reads_nothing_delays_nobody", &["vde_plug"], stalled_plug)
+        .trial("a_port_that_floods_is_limited_and_the_rest_is_counted", &["vde_plug"], storm)
         .trial("a_station_is_shown_at_the_port_of_its_plug", &["vde_plug"], known_station)
         .trial("dpipe_joins_two_nodes", &["vde_plug", "dpipe"], dpipe)
         .trial("debians_wirefilter_joins_two_nodes", &["vde_plug", "wirefilter"], wirefilter)
@@ -28,7 +29,11 @@ pub(crate) fn trials(suite: Suite) -> Suite {
 
 /// A node and two plugs that have met, for stations A and B.
 fn node_with_two_plugs(scene: &Scene) -> Result<(Node, Plug, Plug)> {
-    let node = Setup::local("node").start(scene)?;
+    two_plugs(scene, Setup::local("node"))
+}
+
+fn two_plugs(scene: &Scene, setup: Setup) -> Result<(Node, Plug, Plug)> {
+    let node = setup.start(scene)?;
     let mut a = Plug::insert(scene, "plug-a", node.socket())?;
     let mut b = Plug::insert(scene, "plug-b", node.socket())?;
     meet((&mut a, STATION_A), (&mut b, STATION_B), MEETING)?;
@@ -95,7 +100,8 @@ fn no_flood(scene: &Scene) -> Result<()> {
 }
 
 fn stalled_plug(scene: &Scene) -> Result<()> {
-    let (node, mut a, mut b) = node_with_two_plugs(scene)?;
+    let (node, mut a, mut b) =
+        two_plugs(scene, Setup::local("node").argument("--no-storm-control"))?;
     let mut stalled = Plug::insert(scene, "stalled", node.socket())?;
     meet((&mut a, STATION_A), (&mut stalled, STATION_C), MEETING)?;
     stalled.signal(Signal::STOP)?;
@@ -114,6 +120,27 @@ fn stalled_plug(scene: &Scene) -> Result<()> {
     let drops = port["drops"].as_object().map(|drops| drops.values().filter_map(|n| n.as_u64()));
     ensure!(drops.is_some_and(|drops| drops.sum::<u64>() > 0), "no frame is counted lost: {port}");
     stalled.signal(Signal::CONT)
+}
+
+fn storm(scene: &Scene) -> Result<()> {
+    let (node, mut a, mut b) = node_with_two_plugs(scene)?;
+    // More than a second's worth, faster than any guest has reason to.
+    for seed in (0..=u8::MAX).cycle().take(5000) {
+        a.send(&frame(BROADCAST, STATION_A, 60, seed))?;
+    }
+    let dropped = || {
+        let ports = node.ports()?;
+        let drops = ports.iter().filter_map(|port| port["drops"]["broadcast-storm"].as_u64());
+        Ok::<u64, anyhow::Error>(drops.sum())
+    };
+    wait_until("broadcasts to be dropped", MEETING, || Ok(dropped()? > 1000))?;
+    // Known unicast is nobody's business.
+    for seed in 0..50 {
+        let sent = frame(STATION_B, STATION_A, 60, seed);
+        a.send(&sent)?;
+        while b.receive()? != sent {}
+    }
+    Ok(())
 }
 
 fn known_station(scene: &Scene) -> Result<()> {
