@@ -45,6 +45,9 @@ pub enum ControlError {
     /// What came is no message.
     #[error("malformed control message: {0}")]
     Codec(#[from] CodecError),
+    /// Something else came before the peer had introduced itself.
+    #[error("a message before Hello")]
+    NoHello,
     /// The peer introduced itself again.
     #[error("a second Hello")]
     SecondHello,
@@ -57,7 +60,9 @@ impl ControlError {
     /// The code to close the connection with when this end must do it.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Codec(_) | Self::SecondHello | Self::Ended => Some(CloseCode::Protocol),
+            Self::Codec(_) | Self::NoHello | Self::SecondHello | Self::Ended => {
+                Some(CloseCode::Protocol)
+            }
             Self::Version(_) => Some(CloseCode::Version),
             Self::Connection(_) | Self::Read(_) | Self::Write(_) => None,
         }
@@ -93,9 +98,12 @@ impl ControlStream {
     /// Reads until the stream breaks the protocol or ends; nothing is said after Hello in this
     /// version but what a newer peer may try, which the decoder skips.
     pub async fn until_end(&mut self) -> ControlError {
-        match self.read().await {
-            Ok(Message::Hello(_)) => ControlError::SecondHello,
-            Err(err) => err,
+        loop {
+            match self.read().await {
+                Ok(Message::Hello(_)) => return ControlError::SecondHello,
+                Ok(_) => {}
+                Err(err) => return err,
+            }
         }
     }
 }
@@ -124,7 +132,9 @@ pub async fn exchange(
     send.write_all(&hello).await?;
     let mut control =
         ControlStream { _send: send, recv, unread: Bytes::new(), decoder: Decoder::new() };
-    let Message::Hello(theirs) = control.read().await?;
+    let Message::Hello(theirs) = control.read().await? else {
+        return Err(ControlError::NoHello);
+    };
     negotiate(SUPPORTED_VERSIONS, theirs.versions)?;
     let peer = Peer {
         key,
