@@ -15,9 +15,11 @@ mod event;
 mod forwarding;
 mod link;
 mod liveness;
+mod mobility;
 mod origin;
 mod receive;
 mod routing;
+mod stations;
 mod topology;
 mod transmit;
 mod view;
@@ -38,11 +40,13 @@ use link::Link;
 use liveness::Transition;
 use origin::Origin;
 use routing::Routing;
+use stations::Stations;
 
 pub use config::Config;
 pub use event::{DownReason, Event, RefusalReason, Who};
 pub use forwarding::{FloodDrop, FloodLinks, NextHop};
 pub use liveness::Silence;
+pub use mobility::{Heard, StationChange, StationVerdict, StationView};
 pub use view::{CableView, Counters, LinkView, NodeView, RouteView};
 
 /// A cable of this node, by a number of the shell's choice that is not in use.
@@ -134,6 +138,10 @@ pub struct Mesh<A> {
     beats: VecDeque<(LinkId, Beat)>,
     routing: Routing,
     forwarding: Forwarding,
+    stations: Stations,
+    /// When changes of this node's stations are to be told, and when they last were.
+    flush_at: Option<Instant>,
+    flushed_at: Instant,
     events: event::Events,
     counters: Counters,
     alarm_budget: budget::Budget,
@@ -160,6 +168,9 @@ impl<A: Authority> Mesh<A> {
         forwarding.add_nick(config.nick);
         Self {
             routing: Routing::new(now),
+            stations: Stations::new(config.max_stations, now),
+            flush_at: None,
+            flushed_at: now,
             authority,
             config,
             now,
@@ -268,13 +279,17 @@ impl<A: Authority> Mesh<A> {
             self.tick_link(id, now);
         }
         self.issue_what_is_due(now);
+        self.flush_what_is_due(now);
         self.route_what_is_due(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().map(|link| link.live.next_timeout(self.now)).min();
-        [links, self.origin.next_timeout(), self.routing.next_timeout()].into_iter().flatten().min()
+        [links, self.flush_at, self.origin.next_timeout(), self.routing.next_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What an operator should hear of, oldest first.

@@ -16,7 +16,7 @@ use crate::message::Octets;
 
 pub use link_state::{LinkEntry, LinkState, MAX_COST, MAX_LINKS};
 pub use notice::{MAX_NOTICES, Notice, Notices, PortName};
-pub(crate) use station::is_plausible as station_page_is_plausible;
+pub(crate) use station::{MAX_MOBILITY, is_plausible as station_page_is_plausible};
 pub use station::{PAGE_STATIONS, StationEntry, StationPage};
 
 /// The longest body, in octets. The longest that is defined, 64 links, has some 3000.

@@ -182,6 +182,7 @@ impl<A: Authority> Mesh<A> {
         self.counters.overtaken += 1;
         self.events.push(Event::EpochRaised(epoch));
         self.issue_link_state(now);
+        self.flush_all(now);
     }
 
     /// Draws a new nick, as the keeper of the present one has a lower key.

@@ -160,8 +160,11 @@ impl<A: Authority> Mesh<A> {
             let who = self.who(origin);
             self.alarm(Event::KeyCloned(who), now);
         }
-        if slot == Slot::LINK_STATE {
-            self.link_state_installed(installed, now);
+        self.pages_gone(installed.index, &installed.gone, now);
+        match slot {
+            Slot::LINK_STATE => self.link_state_installed(installed, now),
+            slot if slot.is_page() => self.page_installed(slot, installed, now),
+            _ => {}
         }
     }
 
@@ -174,6 +177,7 @@ impl<A: Authority> Mesh<A> {
         self.forwarding.add_nick(after.nick);
         if installed.state_before.as_ref().map(|before| before.nick) != Some(after.nick) {
             self.check_nick(key, after.nick, now);
+            self.owner_changed(installed.index, now);
         }
         match &installed.state_before {
             Some(before) => self.topology_changed(before, &after, now),

@@ -235,6 +235,7 @@ impl<A: Authority> Mesh<A> {
         let who = self.who(node.key);
         self.events.push(if reachable { Event::NodeJoined(who) } else { Event::NodeLeft(who) });
         self.database.set_reachable(index, reachable, now);
+        self.owner_changed(index, now);
     }
 
     /// Forgets the nodes that have been out of reach for long.
@@ -248,11 +249,13 @@ impl<A: Authority> Mesh<A> {
         for index in due {
             self.forget(index, now);
         }
+        self.recover_claims(now);
     }
 
     pub(super) fn forget(&mut self, index: NodeIndex, now: Instant) {
         if let Some(node) = self.database.remove(index) {
             self.forwarding.remove_nick(node.state.nick);
+            self.pages_gone(index, node.records.values(), now);
             self.topology_grew(now);
         }
     }

@@ -24,6 +24,8 @@ pub struct Counters {
     pub issued: u64,
     /// Times that this node went above records of its own key that it had not made.
     pub overtaken: u64,
+    /// Stations of this node that the others are not told of, as there are too many.
+    pub untold: u64,
     /// Times that paths were worked out.
     pub runs: u64,
     /// Alarms not told because there were too many.
@@ -51,6 +53,8 @@ pub struct NodeView {
     pub route: Option<RouteView>,
     /// Its cables, as it says.
     pub links: Vec<LinkView>,
+    /// How many stations it claims.
+    pub stations: usize,
     /// How long ago its link state was replaced.
     pub age: Duration,
 }
@@ -101,7 +105,7 @@ impl<A: Authority> Mesh<A> {
     pub fn nodes(&self, now: Instant) -> Vec<NodeView> {
         self.database
             .iter()
-            .map(|(_, node)| NodeView {
+            .map(|(index, node)| NodeView {
                 key: node.key,
                 name: node.state.name.clone(),
                 nick: node.state.nick,
@@ -114,6 +118,11 @@ impl<A: Authority> Mesh<A> {
                     .iter()
                     .map(|link| LinkView { peer: link.peer, cost: link.cost })
                     .collect(),
+                stations: if node.key == self.config.key {
+                    self.stations.own_len()
+                } else {
+                    self.stations.count_of(index) as usize
+                },
                 age: now.saturating_duration_since(node.updated),
             })
             .collect()

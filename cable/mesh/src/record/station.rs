@@ -10,7 +10,7 @@ use crate::message::Bounded;
 pub const PAGE_STATIONS: usize = 128;
 
 /// Claims do not go beyond this, so that an answer to each is possible.
-const MAX_MOBILITY: u32 = u32::MAX >> 1;
+pub(crate) const MAX_MOBILITY: u32 = u32::MAX >> 1;
 
 /// Set for a station that never moves.
 const FLAG_STICKY: u8 = 1;

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use ether::{MacAddr, VlanId};
 use mesh::authority::{Authority, Signature};
-use mesh::engine::{Config, Event, LinkId, Neighbour, NextHop, NodeView, Payload};
+use mesh::engine::{
+    Config, Event, Heard, LinkId, Neighbour, NextHop, NodeView, Payload, StationVerdict,
+};
 use mesh::message::{Decoder, Message, Name, encode};
 use mesh::record::Incarnation;
 use mesh::{Mesh, Nick, NodeKey};
@@ -59,6 +62,8 @@ pub(crate) fn secs(count: u64) -> Duration {
 pub(crate) struct Node {
     pub(crate) mesh: TestMesh,
     pub(crate) events: Vec<Event>,
+    /// Where its bridge takes the stations of other nodes to be.
+    pub(crate) remote: BTreeMap<(VlanId, MacAddr), Nick>,
 }
 
 #[derive(Clone)]
@@ -146,7 +151,7 @@ impl Lab {
     pub(crate) fn boot_with(&mut self, node: usize, config: Config) {
         let notary = Notary(config.key);
         let mesh = Mesh::new(config, notary, self.now);
-        self.nodes[node] = Some(Node { mesh, events: Vec::new() });
+        self.nodes[node] = Some(Node { mesh, events: Vec::new(), remote: BTreeMap::new() });
     }
 
     /// A node is gone; its neighbours' connections do not notice.
@@ -237,6 +242,12 @@ impl Lab {
             while let Some(event) = node.mesh.poll_event() {
                 node.events.push(event);
             }
+            while let Some(change) = node.mesh.poll_station() {
+                match change.owner {
+                    Some(owner) => node.remote.insert((change.vlan, change.mac), owner),
+                    None => node.remote.remove(&(change.vlan, change.mac)),
+                };
+            }
             let Some(transmit) = node.mesh.poll_transmit() else { return };
             let Some((cable, end)) = self.find(at, transmit.link) else { continue };
             let mute = self.cables[cable].mute[end];
@@ -304,6 +315,22 @@ impl Lab {
             Thing::Frame(frame) => self.forward(at, Some(link), frame),
         }
         self.settle(at);
+    }
+
+    /// A frame of a station comes in at an access port of a node.
+    pub(crate) fn hear(&mut self, at: usize, mac: MacAddr, heard: Heard) -> StationVerdict {
+        let now = self.now;
+        let verdict = self.mesh(at).handle_station(VlanId(0), mac, heard, now);
+        self.settle(at);
+        verdict
+    }
+
+    /// Where the bridge of a node takes a station to be: another node, or none of them.
+    pub(crate) fn owner_at(&self, at: usize, mac: MacAddr) -> Option<usize> {
+        let nick = self.nodes[at].as_ref().unwrap().remote.get(&(VlanId(0), mac))?;
+        let is_owner =
+            |node: &Option<Node>| node.as_ref().is_some_and(|node| node.mesh.nick() == *nick);
+        self.nodes.iter().position(is_owner)
     }
 
     /// A message as if a neighbour had said it.

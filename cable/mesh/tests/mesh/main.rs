@@ -7,3 +7,4 @@ mod identity;
 mod lab;
 mod routes;
 mod scale;
+mod stations;
