@@ -45,7 +45,7 @@ pub enum ControlError {
     /// What came is no message.
     #[error("malformed control message: {0}")]
     Codec(#[from] CodecError),
-    /// Something else came before the peer had introduced itself.
+    /// The peer did not introduce itself first.
     #[error("a message before Hello")]
     NoHello,
     /// The peer introduced itself again.
@@ -109,18 +109,6 @@ impl Messages {
             self.unread.advance(taken);
         }
     }
-
-    /// Reads until the stream breaks the protocol or ends; nothing is said after Hello in this
-    /// version but what a newer peer may try, which the decoder skips.
-    pub async fn until_end(&mut self) -> ControlError {
-        loop {
-            match self.read().await {
-                Ok(Message::Hello(_)) => return ControlError::SecondHello,
-                Ok(_) => {}
-                Err(err) => return err,
-            }
-        }
-    }
 }
 
 /// Introduces both ends. `dialled` is this end's number of the cable, when it dialled it.
@@ -149,9 +137,8 @@ pub async fn exchange(
         connection.accept_bi().await?
     };
     send.write_all(&hello).await?;
-    let mut control =
-        ControlStream { _send: send, recv, unread: Bytes::new(), decoder: Decoder::new() };
-    let Message::Hello(theirs) = control.read().await? else {
+    let mut control = ControlStream { send, messages: Messages::new(recv) };
+    let Message::Hello(theirs) = control.messages.next().await? else {
         return Err(ControlError::NoHello);
     };
     negotiate(SUPPORTED_VERSIONS, theirs.versions)?;

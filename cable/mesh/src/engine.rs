@@ -194,6 +194,11 @@ impl<A: Authority> Mesh<A> {
         &mut self.authority
     }
 
+    /// This node's key.
+    pub fn key(&self) -> NodeKey {
+        self.config.key
+    }
+
     /// This node's nick; see [`Event::NickChanged`].
     pub fn nick(&self) -> Nick {
         self.forwarding.nick()

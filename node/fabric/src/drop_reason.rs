@@ -55,6 +55,8 @@ pub enum DropReason {
     /// It came by a cable, and its source is a station that was heard here moments ago: it went
     /// around a loop outside of the mesh, or the station has just moved away.
     LocalSource,
+    /// Its source belongs to a station at another node, and stays there.
+    ForeignSource,
     /// Its ingress port is blocked, as one end of a loop outside of the mesh.
     Blocked,
     /// More broadcast frames than its ingress port may send.
@@ -78,7 +80,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -98,6 +100,7 @@ impl DropReason {
         Self::UnknownIngress,
         Self::NotHere,
         Self::LocalSource,
+        Self::ForeignSource,
         Self::Blocked,
         Self::BroadcastStorm,
         Self::MulticastStorm,
@@ -136,6 +139,7 @@ impl DropReason {
             Self::UnknownIngress => "unknown-ingress",
             Self::NotHere => "not-here",
             Self::LocalSource => "local-source",
+            Self::ForeignSource => "foreign-source",
             Self::Blocked => "blocked",
             Self::BroadcastStorm => "broadcast-storm",
             Self::MulticastStorm => "multicast-storm",

@@ -1,13 +1,18 @@
 //! What the bridge, the cables and the mesh of other nodes tell each other.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
 use cable::Link;
 use cable::link::Peer;
-use fabric::{Change, PortId, Station};
+use ether::FrameHeader;
+use fabric::{Change, DropReason, PortId, RemoteId, Station, announces};
 use mesh::beat::Beat;
-use mesh::engine::{Event, LinkError, LinkId, Neighbour, Payload, ProtocolFault, Room, Transmit};
+use mesh::engine::{
+    Event, Heard, LinkError, LinkId, Neighbour, Payload, ProtocolFault, Room, StationChange,
+    StationVerdict, Transmit,
+};
 use mesh::message::{Message, Name};
 
 use super::Plane;
@@ -77,19 +82,93 @@ impl Plane {
                 Payload::Beat(beat) => cable.send_beat(&beat),
             }
         }
+        self.follow_stations(now);
         let events = std::iter::from_fn(|| self.mesh.poll_event()).collect();
         (events, self.mesh.poll_timeout())
     }
 
-    /// Tells consoles what the bridge has learned.
-    pub(super) fn follow_changes(&mut self, _now: Instant) {
+    /// Tells the mesh, and consoles, what the bridge has learned: from `frame`, if it is one that
+    /// brought the news.
+    ///
+    /// # Errors
+    /// Why that frame goes nowhere: the mesh knows its source to be somebody else's.
+    pub(super) fn follow_changes(
+        &mut self,
+        frame: Option<(&FrameHeader, &[u8])>,
+        now: Instant,
+    ) -> Result<(), DropReason> {
+        let mut result = Ok(());
         while let Some(change) = self.bridge.poll_change() {
+            match change {
+                Change::Learned { station, .. } | Change::MovedHere { station, .. } => {
+                    let announces = frame.is_some_and(|(header, bytes)| announces(header, bytes));
+                    let heard = if announces { Heard::Announcement } else { Heard::Frame };
+                    result = self.claim(station, heard, now).and(result);
+                }
+                Change::Aged { station, .. }
+                | Change::Evicted { station, .. }
+                | Change::Forgotten { station, .. } => {
+                    self.mesh.handle_station(station.vlan, station.mac, Heard::Gone, now);
+                    self.mesh_wake.notify_one();
+                }
+                Change::Overflowed => self.tell_all_stations(now),
+                Change::Moved { .. } | Change::MovedAway { .. } | Change::Flapping { .. } => {}
+            }
             if self.settings.events.receiver_count() > 0 {
                 for event in console_events(change).into_iter().flatten() {
                     self.tell(event);
                 }
             }
         }
+        result
+    }
+
+    /// Tells the mesh that a station is here now.
+    fn claim(&mut self, station: Station, heard: Heard, now: Instant) -> Result<(), DropReason> {
+        let Station { vlan, mac } = station;
+        self.mesh_wake.notify_one();
+        let verdict = self.mesh.handle_station(vlan, mac, heard, now);
+        if verdict != StationVerdict::Here
+            && let Some(owner) = self.mesh.owner(vlan, mac)
+        {
+            self.bridge.set_remote(vlan, mac, RemoteId(owner.get()));
+        }
+        match verdict {
+            StationVerdict::Refused => Err(DropReason::ForeignSource),
+            StationVerdict::Here | StationVerdict::Elsewhere => Ok(()),
+        }
+    }
+
+    /// The bridge had more to say than it could keep.
+    fn tell_all_stations(&mut self, now: Instant) {
+        let snapshot = self.bridge.snapshot(now);
+        let mut here = BTreeSet::new();
+        for entry in snapshot.entries {
+            let station = Station { vlan: entry.vlan, mac: entry.mac };
+            here.insert(station);
+            // Nobody waits for what becomes of a frame.
+            let _ = self.claim(station, Heard::Frame, now);
+        }
+        let own = self.mesh.key();
+        for view in self.mesh.stations(now) {
+            let station = Station { vlan: view.vlan, mac: view.mac };
+            if view.owner == own && !here.contains(&station) {
+                self.mesh.handle_station(view.vlan, view.mac, Heard::Gone, now);
+            }
+        }
+    }
+
+    /// Lets the bridge follow what other nodes say of their stations.
+    fn follow_stations(&mut self, now: Instant) {
+        while let Some(StationChange { vlan, mac, owner }) = self.mesh.poll_station() {
+            match owner {
+                Some(owner) => self.bridge.set_remote(vlan, mac, RemoteId(owner.get())),
+                None => {
+                    self.bridge.remove_remote(vlan, mac);
+                }
+            }
+        }
+        let _ = self.follow_changes(None, now);
     }
 
     fn cable(&self, port: PortId) -> Option<Rc<Link>> {

@@ -89,9 +89,7 @@ impl Plane {
                 }
             }
         }
-        let congested = self.flush(frames, &routes);
-        self.follow_changes(now);
-        congested
+        self.flush(frames, &routes)
     }
 
     /// The route of a frame that leaves by no cable.
@@ -108,7 +106,9 @@ impl Plane {
         now: Instant,
     ) -> Result<Route, DropReason> {
         let header = FrameHeader::parse(bytes)?;
-        match self.bridge.handle_frame(ingress, &header, now) {
+        let verdict = self.bridge.handle_frame(ingress, &header, now);
+        self.follow_changes(Some((&header, bytes)), now)?;
+        match verdict {
             Verdict::Drop(reason) => Err(reason),
             Verdict::Forward { egress, tag } => {
                 self.hand(egress, index, tag);

@@ -146,6 +146,11 @@ impl<A: Authority> Mesh<A> {
         StationVerdict::Here
     }
 
+    /// The other node that a station is at, as far as this one knows.
+    pub fn owner(&self, vlan: VlanId, mac: MacAddr) -> Option<Nick> {
+        self.stations.best(Station::new(vlan, mac), &self.database).map(|best| best.nick)
+    }
+
     /// The next station whose owner has changed, for the bridge to follow.
     pub fn poll_station(&mut self) -> Option<StationChange> {
         let (station, owner) = self.stations.next_change(&self.database)?;
