@@ -61,7 +61,7 @@ impl Plane {
     pub(crate) fn admit(&self, wish: Option<PortId>, user: Option<u32>) -> Result<PortId, Denied> {
         let id = match wish {
             Some(id) => id,
-            None => self.lowest_free().ok_or(Denied::Full)?,
+            None => self.lowest_free(user).ok_or(Denied::Full)?,
         };
         if id.0 >= self.settings.ports {
             return Err(Denied::OutOfRange(id));
@@ -167,9 +167,13 @@ impl Plane {
         let _ = self.settings.events.send(event);
     }
 
-    fn lowest_free(&self) -> Option<PortId> {
+    /// The lowest port out of use that is for everyone, or for that user.
+    fn lowest_free(&self, user: Option<u32>) -> Option<PortId> {
         let is_free = |port: &Option<Box<Port>>| {
-            port.as_ref().is_none_or(|port| port.endpoints.is_empty() && !port.reserved)
+            port.as_ref().is_none_or(|port| {
+                let is_out_of_use = port.endpoints.is_empty() && !port.reserved;
+                is_out_of_use && user.is_none_or(|user| may_use(port.access, user))
+            })
         };
         // Port 0 is kept for who asks for it: it is VDE's management port.
         let free = self.ports.iter().skip(1).position(is_free);
