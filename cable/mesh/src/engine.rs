@@ -5,8 +5,9 @@
 //! `PROTOCOL.md` beside this package is normative.
 //!
 //! Tell it what happens (`handle_*`, with the time), then poll what it wants until there is no
-//! more: [`Mesh::poll_transmit`], [`Mesh::poll_event`], [`Mesh::poll_station`]; and call
-//! [`Mesh::handle_timeout`] when [`Mesh::poll_timeout`] says.
+//! more: [`Mesh::poll_transmit`], [`Mesh::poll_station`], [`Mesh::poll_probe`],
+//! [`Mesh::poll_block`], [`Mesh::poll_event`]; and call [`Mesh::handle_timeout`] when
+//! [`Mesh::poll_timeout`] says.
 
 mod budget;
 mod config;
@@ -15,7 +16,9 @@ mod event;
 mod forwarding;
 mod link;
 mod liveness;
+mod loops;
 mod mobility;
+mod notices;
 mod origin;
 mod receive;
 mod routing;
@@ -24,8 +27,10 @@ mod topology;
 mod transmit;
 mod view;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::mem::Discriminant;
 use std::time::{Duration, Instant};
 
 use crate::authority::{Authority, NodeKey};
@@ -34,10 +39,13 @@ use crate::message::{Message, Name};
 use crate::nick::Nick;
 use crate::random::Random;
 use crate::record::{MAX_LINKS, Slot};
+use budget::Budget;
 use database::{Database, NodeIndex};
 use forwarding::Forwarding;
 use link::Link;
 use liveness::Transition;
+use loops::Loops;
+use notices::OwnNotices;
 use origin::Origin;
 use routing::Routing;
 use stations::Stations;
@@ -46,6 +54,7 @@ pub use config::Config;
 pub use event::{DownReason, Event, RefusalReason, Who};
 pub use forwarding::{FloodDrop, FloodLinks, NextHop};
 pub use liveness::Silence;
+pub use loops::PortState;
 pub use mobility::{Heard, StationChange, StationVerdict, StationView};
 pub use view::{CableView, Counters, LinkView, NodeView, RouteView};
 
@@ -142,9 +151,12 @@ pub struct Mesh<A> {
     /// When changes of this node's stations are to be told, and when they last were.
     flush_at: Option<Instant>,
     flushed_at: Instant,
+    loops: Loops,
+    notices: OwnNotices,
     events: event::Events,
     counters: Counters,
-    alarm_budget: budget::Budget,
+    /// How many more alarms of each kind are told.
+    alarms: HashMap<Discriminant<Event>, Budget, BuildHasherDefault<DefaultHasher>>,
 }
 
 impl<A> fmt::Debug for Mesh<A> {
@@ -171,6 +183,8 @@ impl<A: Authority> Mesh<A> {
             stations: Stations::new(config.max_stations, now),
             flush_at: None,
             flushed_at: now,
+            loops: Loops::new(random.next_u64(), now),
+            notices: OwnNotices::new(now),
             authority,
             config,
             now,
@@ -185,7 +199,7 @@ impl<A: Authority> Mesh<A> {
             forwarding,
             events: event::Events::default(),
             counters: Counters::default(),
-            alarm_budget: receive::alarm_budget(now),
+            alarms: HashMap::default(),
         }
     }
 
@@ -286,15 +300,22 @@ impl<A: Authority> Mesh<A> {
         self.issue_what_is_due(now);
         self.flush_what_is_due(now);
         self.route_what_is_due(now);
+        self.probe_what_is_due(now);
+        self.notify_what_is_due(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let links = self.links.values().map(|link| link.live.next_timeout(self.now)).min();
-        [links, self.flush_at, self.origin.next_timeout(), self.routing.next_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let timers = [
+            links,
+            self.flush_at,
+            self.origin.next_timeout(),
+            self.routing.next_timeout(),
+            self.loops.next_timeout(),
+            self.notices.next_timeout(),
+        ];
+        timers.into_iter().flatten().min()
     }
 
     /// What an operator should hear of, oldest first.

@@ -14,6 +14,7 @@
 //! | a message between nodes, its limits | [`message`] |
 //! | a signed record, what it says | [`record`] |
 //! | whether a cable works | [`beat`] |
+//! | whether two ports are joined outside | [`probe`] |
 //! | a node's part in the mesh | [`engine::Mesh`] |
 //! | who signs | [`authority`] |
 //! | the short name of a node on the wire | [`nick`] |
@@ -28,6 +29,7 @@ pub mod flood;
 pub mod framing;
 pub mod message;
 pub mod nick;
+pub mod probe;
 mod random;
 pub mod record;
 

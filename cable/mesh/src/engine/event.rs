@@ -6,7 +6,7 @@ use std::fmt;
 use ether::{MacAddr, VlanId};
 
 use super::liveness::Silence;
-use super::{LinkId, PortId};
+use super::{LinkId, PortId, PortState};
 use crate::authority::NodeKey;
 use crate::message::Name;
 use crate::nick::Nick;
@@ -132,8 +132,8 @@ pub enum Event {
         /// Who must change.
         loser: Who,
     },
-    /// A record was not taken. Told at most ten times at once and once a second; the counters have
-    /// them all.
+    /// A record was not taken. This, like all that others can cause, is told at most ten times at
+    /// once and then once a second; the counters have them all.
     RecordRefused {
         /// By which cable it came.
         link: LinkId,
@@ -171,8 +171,8 @@ pub enum Event {
         other: Who,
         /// The other port's name.
         other_port: String,
-        /// Whether it is this node's port that is blocked for it.
-        blocked_here: bool,
+        /// Whether this node's port is the one that is blocked.
+        state: PortState,
     },
     /// They are no longer.
     LoopCleared {

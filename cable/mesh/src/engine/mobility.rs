@@ -15,7 +15,7 @@ use super::event::Event;
 use super::stations::{FREEZE, MAX_MOVES, Station};
 use crate::authority::{Authority, NodeKey};
 use crate::nick::Nick;
-use crate::record::{MAX_MOBILITY, PAGE_STATIONS, Record, Slot, StationPage};
+use crate::record::{MAX_MOBILITY, Notice, PAGE_STATIONS, Record, Slot, StationPage};
 
 /// What is new is told after what came before it in such a time, all together.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
@@ -139,10 +139,14 @@ impl<A: Authority> Mesh<A> {
         }
         if best.is_some() {
             self.stations.count_move(station, now).lost_at = None;
+            self.loops.note_move(now);
         }
         let mobility = self.stations.highest_mobility(station).map_or(0, |highest| highest + 1);
         self.stations.claim(station, mobility.min(MAX_MOBILITY), sticky);
         self.flush_by(now, now);
+        if best.is_some() || mobility > 0 {
+            self.thaw(station, now);
+        }
         StationVerdict::Here
     }
 
@@ -196,15 +200,31 @@ impl<A: Authority> Mesh<A> {
             .is_some_and(|moves| moves.frozen_until.is_some_and(|until| now < until));
         if !is_frozen {
             self.stations.count_move(station, now).frozen_until = Some(now + FREEZE);
-            let (vlan, mac, owner) = (station.vlan(), station.mac(), self.who(owner));
+            let (vlan, mac, owner_key) = (station.vlan(), station.mac(), owner);
+            let owner = self.who(owner_key);
             let event = if sticky {
                 Event::StickyStation { vlan, mac, owner }
             } else {
                 Event::DuplicateStation { vlan, mac, owner }
             };
             self.alarm(event, now);
+            self.notify(duplicate(station, owner_key), now + FREEZE, now);
+            self.loops.note_move(now);
         }
         StationVerdict::Refused
+    }
+
+    /// A station that was ignored is listened to again.
+    fn thaw(&mut self, station: Station, now: Instant) {
+        let vlan = station.vlan().0;
+        let mac = station.mac().0;
+        let is_it = |notice: &&Notice| {
+            matches!(notice, Notice::DuplicateStation { vlan: v, mac: m, .. }
+                if (*v, *m) == (vlan, mac))
+        };
+        if let Some(notice) = self.notices.find(is_it) {
+            self.denounce(&notice, now);
+        }
     }
 
     /// A page of another node was replaced.
@@ -265,6 +285,7 @@ impl<A: Authority> Mesh<A> {
         if best.standing() > (own.sticky, own.mobility, Reverse(self.config.key)) {
             self.stations.withdraw(station);
             self.stations.count_move(station, now).lost_at = Some(now);
+            self.loops.note_move(now);
             self.flush_by(now + WITHDRAW_DELAY, now);
         }
     }
@@ -317,6 +338,10 @@ impl<A: Authority> Mesh<A> {
             }
         }
     }
+}
+
+fn duplicate(station: Station, owner: NodeKey) -> Notice {
+    Notice::DuplicateStation { vlan: station.vlan().0, mac: station.mac().0, owner }
 }
 
 fn page_of(record: &Record) -> StationPage {

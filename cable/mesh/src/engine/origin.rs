@@ -171,8 +171,7 @@ impl<A: Authority> Mesh<A> {
         let allowed =
             origin.jump_budget.take(now) || (was_first && origin.first_jump_budget.take(now));
         if origin.jump_budget.is_spent(now) {
-            let own = self.who(self.config.key);
-            self.alarm(Event::KeyCloned(own), now);
+            self.clone_seen(self.config.key, now);
         }
         if !allowed {
             return;
@@ -182,6 +181,7 @@ impl<A: Authority> Mesh<A> {
         self.counters.overtaken += 1;
         self.events.push(Event::EpochRaised(epoch));
         self.issue_link_state(now);
+        self.renew_notices(now);
         self.flush_all(now);
     }
 

@@ -6,16 +6,17 @@ use super::budget::Budget;
 use super::database::{Installed, Judgement, Node};
 use super::event::{Event, RefusalReason};
 use super::link::DigestCursor;
+use super::notices::CLONE_NOTICE;
 use super::{LinkId, Mesh, ProtocolFault, Silence};
 use crate::authority::{Authority, NodeKey};
 use crate::message::{Cable, Digest, DigestEntry, Message, Slots};
-use crate::record::{Record, Slot};
+use crate::record::{Notice, Record, Slot};
 
 /// Alarms that anyone in the mesh can cause, of each kind.
 const ALARM_BURST: u32 = 10;
 const ALARM_INTERVAL: Duration = Duration::from_secs(1);
 
-pub(super) fn alarm_budget(now: Instant) -> Budget {
+fn alarm_budget(now: Instant) -> Budget {
     Budget::new(ALARM_BURST, ALARM_INTERVAL, now)
 }
 
@@ -113,8 +114,7 @@ impl<A: Authority> Mesh<A> {
                             link.forged.take(now);
                         }
                         if reason == RefusalReason::Cloned {
-                            let who = self.who(origin);
-                            self.alarm(Event::KeyCloned(who), now);
+                            self.clone_seen(origin, now);
                         }
                         self.refuse(id, origin, reason, now);
                     }
@@ -157,13 +157,22 @@ impl<A: Authority> Mesh<A> {
         self.counters.accepted += 1;
         self.spread(slot, origin, Some(id));
         if installed.cloned {
-            let who = self.who(origin);
-            self.alarm(Event::KeyCloned(who), now);
+            self.clone_seen(origin, now);
+        }
+        let notices = installed.gone.iter().find(|record| record.slot == Slot::NOTICES);
+        if notices.is_some() {
+            self.notices_replaced(installed.index, notices, None, now);
         }
         self.pages_gone(installed.index, &installed.gone, now);
         match slot {
             Slot::LINK_STATE => self.link_state_installed(installed, now),
             slot if slot.is_page() => self.page_installed(slot, installed, now),
+            Slot::NOTICES => {
+                let node = self.database.get(installed.index);
+                let after = node.and_then(|node| node.records.get(&slot)).cloned();
+                let before = installed.replaced.as_ref();
+                self.notices_replaced(installed.index, before, after.as_ref(), now);
+            }
             _ => {}
         }
     }
@@ -275,9 +284,18 @@ impl<A: Authority> Mesh<A> {
         self.alarm(Event::RecordRefused { link, origin, reason }, now);
     }
 
+    /// Two nodes run with one key.
+    pub(super) fn clone_seen(&mut self, key: NodeKey, now: Instant) {
+        let who = self.who(key);
+        self.alarm(Event::KeyCloned(who), now);
+        self.notify(Notice::ClonedKey { key }, now + CLONE_NOTICE, now);
+    }
+
     /// Tells of something that others can cause as often as they like.
     pub(super) fn alarm(&mut self, event: Event, now: Instant) {
-        if self.alarm_budget.take(now) {
+        let kind = std::mem::discriminant(&event);
+        let budget = self.alarms.entry(kind).or_insert_with(|| alarm_budget(now));
+        if budget.take(now) {
             self.events.push(event);
         } else {
             self.counters.alarms_dropped += 1;

@@ -153,6 +153,7 @@ impl<A: Authority> Mesh<A> {
         self.routing.topology = topology;
         self.routing.reach = reach;
         self.routing.run_at = None;
+        self.loops_changed(now);
     }
 
     /// The cables by which a flood of each node may come: those that lead towards it.
@@ -256,6 +257,7 @@ impl<A: Authority> Mesh<A> {
         if let Some(node) = self.database.remove(index) {
             self.forwarding.remove_nick(node.state.nick);
             self.pages_gone(index, node.records.values(), now);
+            self.loops.forget_node(&node.key);
             self.topology_grew(now);
         }
     }

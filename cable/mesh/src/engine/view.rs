@@ -26,6 +26,8 @@ pub struct Counters {
     pub overtaken: u64,
     /// Stations of this node that the others are not told of, as there are too many.
     pub untold: u64,
+    /// Probes that were stale, not of this mesh, or too many.
+    pub probes_ignored: u64,
     /// Times that paths were worked out.
     pub runs: u64,
     /// Alarms not told because there were too many.

@@ -23,11 +23,11 @@ pub enum Notice {
         port: PortName,
         /// Its number.
         number: u32,
+        /// What it leads to: see [`PortClass`](crate::probe::PortClass).
+        class: u8,
         /// The node that sent the probe.
         sender: NodeKey,
-        /// The port it left.
-        sender_port: PortName,
-        /// Its number.
+        /// The port that it left, by that node's number.
         sender_number: u32,
         /// The nonce of the probe, by which its sender knows that it is recent.
         nonce: u64,

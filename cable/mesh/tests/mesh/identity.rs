@@ -3,7 +3,7 @@
 use mesh::authority::Signature;
 use mesh::engine::{Config, Event, LinkId, RefusalReason};
 use mesh::message::{Bounded, Digest, Hello, Message, Name, Records, SUPPORTED_VERSIONS};
-use mesh::record::{Incarnation, LinkEntry, LinkState, Record, Slot, Version};
+use mesh::record::{Incarnation, LinkEntry, LinkState, Notice, Record, Slot, Version};
 use mesh::{Nick, NodeKey};
 
 use super::lab::*;
@@ -72,6 +72,10 @@ fn of_two_nodes_with_one_key_the_first_stays_and_the_others_hear_of_it() {
     lab.run(secs(30));
     let cloned = |event: &Event| matches!(event, Event::KeyCloned(who) if who.key == key(0));
     assert!((1..4).any(|node| lab.events(node).iter().any(cloned)));
+    let notice = Notice::ClonedKey { key: key(0) };
+    for node in 0..4 {
+        assert!(lab.mesh(node).notices().iter().any(|(_, n)| *n == notice), "node {node} knows");
+    }
     lab.assert_whole(&[0, 1, 2, 3]);
     let before = lab.control_messages;
     lab.run(secs(600));

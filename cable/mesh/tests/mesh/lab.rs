@@ -1,12 +1,13 @@
 //! The world: nodes, cables, one clock, and frames that go where the nodes say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ether::{MacAddr, VlanId};
 use mesh::authority::{Authority, Signature};
 use mesh::engine::{
-    Config, Event, Heard, LinkId, Neighbour, NextHop, NodeView, Payload, StationVerdict,
+    Config, Event, Heard, LinkId, Neighbour, NextHop, NodeView, Payload, PortId, PortState,
+    StationVerdict,
 };
 use mesh::message::{Decoder, Message, Name, encode};
 use mesh::record::Incarnation;
@@ -108,6 +109,14 @@ pub(crate) struct Lab {
     pub(crate) control_octets: usize,
     pub(crate) control_messages: usize,
     pub(crate) faults: Vec<(usize, String)>,
+    /// Access ports that are joined outside: what leaves one comes in at the others. The flag says
+    /// whether a port's frames get out.
+    pub(crate) outside: Vec<Vec<(usize, PortId, bool)>>,
+    /// Blocked ports.
+    pub(crate) blocked: BTreeSet<(usize, PortId)>,
+    /// Probes sent.
+    pub(crate) probes: Vec<(usize, PortId, Vec<u8>)>,
+    outside_flying: BTreeMap<(Instant, u64), (usize, PortId, Vec<u8>)>,
 }
 
 impl Lab {
@@ -125,6 +134,10 @@ impl Lab {
             control_octets: 0,
             control_messages: 0,
             faults: Vec::new(),
+            outside: Vec::new(),
+            blocked: BTreeSet::new(),
+            probes: Vec::new(),
+            outside_flying: BTreeMap::new(),
         };
         for node in 0..nodes {
             lab.nodes.push(None);
@@ -248,6 +261,20 @@ impl Lab {
                     None => node.remote.remove(&(change.vlan, change.mac)),
                 };
             }
+            while let Some((port, state)) = node.mesh.poll_block() {
+                match state {
+                    PortState::Blocked => self.blocked.insert((at, port)),
+                    PortState::Open => self.blocked.remove(&(at, port)),
+                };
+            }
+            let mut probes = Vec::new();
+            while let Some(probe) = node.mesh.poll_probe() {
+                probes.push(probe);
+            }
+            for (port, frame) in probes {
+                self.probe(at, port, frame);
+            }
+            let Some(node) = &mut self.nodes[at] else { return };
             let Some(transmit) = node.mesh.poll_transmit() else { return };
             let Some((cable, end)) = self.find(at, transmit.link) else { continue };
             let mute = self.cables[cable].mute[end];
@@ -271,12 +298,28 @@ impl Lab {
         }
     }
 
+    /// A probe leaves a port.
+    fn probe(&mut self, at: usize, port: PortId, frame: Vec<u8>) {
+        for segment in &self.outside {
+            if !segment.contains(&(at, port, true)) {
+                continue;
+            }
+            for (node, other, _) in segment.iter().filter(|(n, p, _)| (*n, *p) != (at, port)) {
+                self.counter += 1;
+                let arrival = (self.now + ms(1), self.counter);
+                self.outside_flying.insert(arrival, (*node, *other, frame.clone()));
+            }
+        }
+        self.probes.push((at, port, frame));
+    }
+
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
             let timers = self.nodes.iter().flatten().filter_map(|node| node.mesh.poll_timeout());
             let flying = self.flying.keys().next().map(|(at, _)| *at);
-            let next = timers.chain(flying).min().unwrap_or(end).max(self.now);
+            let outside = self.outside_flying.keys().next().map(|(at, _)| *at);
+            let next = timers.chain(flying).chain(outside).min().unwrap_or(end).max(self.now);
             if next > end {
                 self.now = end;
                 return;
@@ -287,6 +330,15 @@ impl Lab {
             {
                 let (cable, to, thing) = first.remove();
                 self.arrive(cable, to, thing);
+            }
+            while let Some(first) = self.outside_flying.first_entry()
+                && first.key().0 <= next
+            {
+                let (at, port, frame) = first.remove();
+                if self.nodes[at].is_some() {
+                    self.mesh(at).handle_probe(port, &frame, next);
+                    self.settle(at);
+                }
             }
             for at in 0..self.nodes.len() {
                 let Some(node) = &mut self.nodes[at] else { continue };

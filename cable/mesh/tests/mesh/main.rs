@@ -5,6 +5,7 @@
 mod faults;
 mod identity;
 mod lab;
+mod loops;
 mod routes;
 mod scale;
 mod stations;

@@ -1,0 +1,190 @@
+//! Access ports that someone has joined outside.
+
+use mesh::engine::{Event, PortId, PortState};
+use mesh::probe::{PortClass, Probe};
+use mesh::record::Notice;
+
+use super::lab::*;
+
+fn port(lab: &mut Lab, node: usize, number: u32, class: PortClass) {
+    let now = lab.now;
+    lab.mesh(node).handle_port_up(PortId(number), class, &format!("port{number}"), now);
+    lab.settle(node);
+}
+
+/// A triangle of nodes; two ports of the given classes at two of them.
+fn triangle(a: (usize, PortClass), b: (usize, PortClass)) -> Lab {
+    let mut lab = Lab::new(3);
+    for node in 0..3 {
+        lab.cable(node, (node + 1) % 3, ms(2));
+    }
+    port(&mut lab, a.0, 1, a.1);
+    port(&mut lab, b.0, 2, b.1);
+    lab.run(secs(30));
+    lab
+}
+
+fn join(lab: &mut Lab, ports: &[(usize, u32)]) {
+    let segment = ports.iter().map(|(node, port)| (*node, PortId(*port), true));
+    lab.outside.push(segment.collect());
+}
+
+fn blocked(lab: &Lab) -> Vec<(usize, u32)> {
+    lab.blocked.iter().map(|(node, port)| (*node, port.0)).collect()
+}
+
+use PortClass::{Gateway, Guest, Tap};
+
+#[test]
+fn nothing_is_blocked_where_nothing_is_joined_and_probes_are_rare() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    assert!(blocked(&lab).is_empty());
+    lab.probes.clear();
+    lab.run(secs(100));
+    assert_eq!(lab.probes.len(), 40, "every 5 s by two ports");
+}
+
+#[test]
+fn of_two_joined_ports_the_one_that_matters_less_is_blocked() {
+    let cases = [
+        ((0, Guest), (1, Tap), (0, 1)),
+        ((1, Guest), (0, Tap), (1, 1)),
+        ((0, Gateway), (1, Tap), (1, 2)),
+        ((0, Tap), (1, Gateway), (0, 1)),
+        ((0, Tap), (1, Tap), (1, 2)),
+        ((1, Tap), (0, Tap), (1, 1)),
+        ((2, Guest), (2, Guest), (2, 2)),
+        ((2, Guest), (2, Tap), (2, 1)),
+    ];
+    for (a, b, loser) in cases {
+        let mut lab = triangle(a, b);
+        join(&mut lab, &[(a.0, 1), (b.0, 2)]);
+        lab.run(secs(6));
+        assert_eq!(blocked(&lab), [loser], "{a:?} {b:?}");
+        // It stays so, and a third node is told both ends.
+        let before = lab.control_messages;
+        lab.run(secs(60));
+        assert_eq!(blocked(&lab), [loser]);
+        assert!(lab.control_messages - before <= 12, "quiet while nothing changes");
+        let told = lab.mesh(2).notices();
+        let is_loop = |notice: &Notice| matches!(notice, Notice::Loop { .. });
+        assert!(told.iter().any(|(_, notice)| is_loop(notice)));
+        // When the path outside goes, all is open again.
+        lab.outside.clear();
+        lab.run(secs(15));
+        assert!(blocked(&lab).is_empty(), "{a:?} {b:?}");
+        lab.run(secs(5));
+        assert!(lab.mesh(2).notices().is_empty());
+        let cleared = |event: &Event| matches!(event, Event::LoopCleared { .. });
+        assert!(lab.events(loser.0).iter().any(cleared));
+    }
+}
+
+#[test]
+fn a_path_outside_that_leads_one_way_is_found_whoever_hears_it() {
+    for way in 0..2 {
+        for classes in [(Guest, Tap), (Tap, Guest), (Tap, Tap)] {
+            let mut lab = triangle((0, classes.0), (1, classes.1));
+            let out = [way == 0, way == 1];
+            lab.outside.push(vec![(0, PortId(1), out[0]), (1, PortId(2), out[1])]);
+            lab.run(secs(6));
+            let loser = if classes.0 < classes.1 { (0, 1) } else { (1, 2) };
+            assert_eq!(blocked(&lab), [loser], "{way} {classes:?}");
+            lab.run(secs(60));
+            assert_eq!(blocked(&lab), [loser], "{way} {classes:?}");
+            lab.outside.clear();
+            lab.run(secs(20));
+            assert!(blocked(&lab).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_new_port_in_a_loop_is_blocked_at_once() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    join(&mut lab, &[(0, 1), (2, 9)]);
+    port(&mut lab, 2, 9, Tap);
+    lab.run(ms(50));
+    assert_eq!(blocked(&lab), [(2, 9)]);
+    let events = lab.events(2);
+    let found = events.iter().find_map(|event| match event {
+        Event::LoopFound { port, other, other_port, state } => {
+            Some((*port, other.key, other_port.as_str(), *state))
+        }
+        _ => None,
+    });
+    // The other port's name is in its probe, or in its node's notice.
+    assert_eq!(found, Some((PortId(9), key(0), "port1", PortState::Blocked)), "{events:?}");
+}
+
+#[test]
+fn of_three_ports_on_one_network_one_stays_open() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    port(&mut lab, 2, 3, Gateway);
+    join(&mut lab, &[(0, 1), (1, 2), (2, 3)]);
+    lab.run(secs(6));
+    assert_eq!(blocked(&lab), [(0, 1), (1, 2)]);
+}
+
+#[test]
+fn a_port_opens_when_the_path_outside_is_the_only_one_left() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    join(&mut lab, &[(0, 1), (1, 2)]);
+    lab.run(secs(6));
+    assert_eq!(blocked(&lab), [(1, 2)]);
+    lab.close(0);
+    lab.close(1);
+    lab.run(ms(100));
+    assert!(blocked(&lab).is_empty());
+    lab.cable(0, 1, ms(2));
+    lab.run(secs(7));
+    assert_eq!(blocked(&lab), [(1, 2)]);
+}
+
+#[test]
+fn probes_that_are_forged_stale_or_of_strangers_block_nothing() {
+    let mut lab = triangle((0, Tap), (1, Guest));
+    let own_old = lab.probes.iter().find(|(node, ..)| *node == 0).unwrap().2.clone();
+    assert!(Probe::is_probe(&own_old));
+    let stranger =
+        Probe { sender: key(77), port: 1, class: Guest, nonce: 1, name: Default::default() }
+            .encode(&Notary(key(77)));
+    let mut forged =
+        Probe { sender: key(1), port: 2, class: Guest, nonce: 99, name: Default::default() }
+            .encode(&Notary(key(1)));
+    *forged.last_mut().unwrap() ^= 1;
+    let now = lab.now;
+    for frame in [own_old, stranger, forged] {
+        lab.mesh(0).handle_probe(PortId(1), &frame, now);
+        lab.settle(0);
+        lab.run(secs(1));
+        assert!(blocked(&lab).is_empty());
+    }
+    assert_eq!(lab.mesh(0).counters().probes_ignored, 3);
+    for len in 0..160 {
+        lab.mesh(0).handle_probe(PortId(1), &vec![0xff; len], now);
+    }
+}
+
+#[test]
+fn a_guest_that_plays_a_probe_back_blocks_its_own_port_only() {
+    // Node 0's tap is on a network where a guest of node 1 listens.
+    let mut lab = triangle((0, Tap), (1, Guest));
+    for _ in 0..30 {
+        lab.run(secs(1));
+        let heard = lab.probes.iter().rfind(|(node, ..)| *node == 0).unwrap().2.clone();
+        let now = lab.now;
+        lab.mesh(1).handle_probe(PortId(2), &heard, now);
+        lab.settle(1);
+    }
+    assert_eq!(blocked(&lab), [(1, 2)]);
+    // One probe played back for ever keeps nothing blocked.
+    let heard = lab.probes.iter().rfind(|(node, ..)| *node == 0).unwrap().2.clone();
+    for _ in 0..30 {
+        lab.run(secs(1));
+        let now = lab.now;
+        lab.mesh(1).handle_probe(PortId(2), &heard, now);
+        lab.settle(1);
+    }
+    assert!(blocked(&lab).is_empty());
+}
