@@ -76,6 +76,13 @@ pub(crate) struct Cli {
     #[arg(long, short = 'x')]
     pub(crate) hub: bool,
 
+    /// Do not look for loops that somebody else makes by joining two ports
+    ///
+    /// Otherwise every port sends a small multicast frame (EtherType 0x88b5) every 5 s, and one of two
+    /// ports that are joined outside is blocked.
+    #[arg(long)]
+    pub(crate) no_probes: bool,
+
     /// Let every port flood as much as it likes
     ///
     /// Otherwise a port may send 1000 broadcasts, 2000 multicasts and 1000 frames to unknown stations

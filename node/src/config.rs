@@ -75,6 +75,8 @@ pub(crate) struct ShardConfig {
     pub(crate) sockets: SocketAccess,
     pub(crate) hub: bool,
     pub(crate) storm_control: StormControl,
+    /// Whether loops outside are looked for.
+    pub(crate) probes: bool,
     pub(crate) ageing_time: Duration,
     /// Where key, cables and trust are kept; none to keep nothing.
     pub(crate) state: Option<PathBuf>,
@@ -183,6 +185,7 @@ impl NodeConfig {
             sequenced: cli.seqpacket,
             sockets,
             hub: cli.hub,
+            probes: !cli.no_probes,
             storm_control: if cli.no_storm_control {
                 StormControl::OFF
             } else {

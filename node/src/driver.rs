@@ -236,7 +236,8 @@ fn set_up(
         seed: random.random(),
         ..Default::default()
     };
-    let settings = Settings { ports: config.ports, vlans: config.vlans, events };
+    let (ports, vlans, probes) = (config.ports, config.vlans, config.probes);
+    let settings = Settings { ports, vlans, probes, events };
     let shard = Rc::new(Shard {
         name: config.name,
         identity,

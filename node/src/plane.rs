@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     /// Port numbers are below this.
     pub(crate) ports: u32,
     pub(crate) vlans: Vlans,
+    /// Whether loops outside are looked for.
+    pub(crate) probes: bool,
     /// Who comes and goes.
     pub(crate) events: broadcast::Sender<Event>,
 }

@@ -156,6 +156,7 @@ fn shard_config(
         hub: arguments.hub,
         // As VDE's: whoever runs a switch for one host may flood it.
         storm_control: StormControl::OFF,
+        probes: false,
         ageing_time: hash.expiry,
         state: places.map(|places| places.state.clone()),
         ports: arguments.numports.get(),

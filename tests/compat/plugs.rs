@@ -155,7 +155,7 @@ fn known_station(scene: &Scene) -> Result<()> {
         ensure!(description.contains(plug), "{mac} is shown at another port: {entry}");
     }
     drop(a);
-    lab::wait_until("the port of a pulled plug to go", MEETING, || {
+    wait_until("the port of a pulled plug to go", MEETING, || {
         let left = |list: Vec<serde_json::Value>| {
             list.iter().any(|entry| entry["description"].to_string().contains("plug-a"))
         };

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::frames::{BROADCAST, STATION_A, STATION_B, frame};
+use lab::frames::{BROADCAST, LOOP_PROBE, STATION_A, STATION_B, frame};
 use lab::node::Setup;
 use lab::process::Signal;
 use lab::{Node, Scene, Suite, wait_until};
@@ -69,10 +69,14 @@ impl Client {
 
     /// What has come, if anything has.
     fn receive(&self) -> Option<Vec<u8>> {
-        let mut octets = vec![0; 10_000];
-        let (len, _) = rustix::net::recv(&self.socket, &mut octets, RecvFlags::empty()).ok()?;
-        octets.truncate(len);
-        Some(octets)
+        loop {
+            let mut octets = vec![0; 10_000];
+            let (len, _) = rustix::net::recv(&self.socket, &mut octets, RecvFlags::empty()).ok()?;
+            octets.truncate(len);
+            if !octets.starts_with(&LOOP_PROBE) {
+                return Some(octets);
+            }
+        }
     }
 
     fn call(&self, seed: u8) -> Vec<u8> {

@@ -8,6 +8,9 @@ pub const STATION_B: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0b];
 /// Everybody.
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
+/// The group address to which nodes send what they find loops with.
+pub const LOOP_PROBE: [u8; 6] = [0x03, 0x56, 0x44, 0x45, 0x4c, 0x50];
+
 /// The EtherType that IEEE 802 sets aside for experiments, which no host answers
 /// (IEEE 802-2014, Local Experimental EtherType 1).
 pub const EXPERIMENTAL: u16 = 0x88b5;

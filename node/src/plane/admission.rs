@@ -9,6 +9,7 @@ use fabric::{PortId, PortKind, VlanPolicy};
 use tokio::sync::Notify;
 
 use super::{Plane, Vlans};
+use crate::driver::now;
 use crate::port::{Access, Counters, Endpoint, EndpointId, Peer, Port, PortIo};
 use crate::pressure::Patience;
 
@@ -93,6 +94,7 @@ impl Plane {
         let role = io.role();
         if self.port(port).is_none_or(|port| port.endpoints.is_empty()) {
             self.open(port, role);
+            self.watch_port(port, &io, &description, now());
         }
         let endpoint = EndpointId(self.next_endpoint);
         self.next_endpoint += 1;
@@ -191,6 +193,7 @@ impl Plane {
         let is_last = port.endpoints.is_empty();
         if is_last {
             port.user = None;
+            self.forget_port(place.port, now());
             match self.settings.vlans {
                 Vlans::Transparent => self.remove(place.port),
                 // The port keeps its settings, as VDE's do.

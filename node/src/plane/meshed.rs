@@ -10,10 +10,11 @@ use ether::FrameHeader;
 use fabric::{Change, DropReason, PortId, RemoteId, Station, announces};
 use mesh::beat::Beat;
 use mesh::engine::{
-    Event, Heard, LinkError, LinkId, Neighbour, Payload, ProtocolFault, Room, StationChange,
-    StationVerdict, Transmit,
+    Event, Heard, LinkError, LinkId, Neighbour, Payload, PortState, ProtocolFault, Room,
+    StationChange, StationVerdict, Transmit,
 };
 use mesh::message::{Message, Name};
+use mesh::probe::PortClass;
 
 use super::Plane;
 use crate::port::PortIo;
@@ -83,6 +84,7 @@ impl Plane {
             }
         }
         self.follow_stations(now);
+        self.follow_loops(now);
         let events = std::iter::from_fn(|| self.mesh.poll_event()).collect();
         (events, self.mesh.poll_timeout())
     }
@@ -156,6 +158,42 @@ impl Plane {
                 self.mesh.handle_station(view.vlan, view.mac, Heard::Gone, now);
             }
         }
+    }
+
+    /// A port has its first plug. Whether a loop leads back to it is looked for from now on.
+    pub(super) fn watch_port(&mut self, port: PortId, io: &PortIo, name: &str, now: Instant) {
+        let class = match io {
+            PortIo::Cable(_) => return,
+            PortIo::Tap(_) => PortClass::Tap,
+            PortIo::Vde(_) | PortIo::Stream(_) | PortIo::Dgram(_) => PortClass::Guest,
+        };
+        if self.settings.probes {
+            self.mesh.handle_port_up(mesh::engine::PortId(port.0), class, name, now);
+            self.mesh_wake.notify_one();
+        }
+    }
+
+    /// A port has lost its last plug.
+    pub(super) fn forget_port(&mut self, port: PortId, now: Instant) {
+        self.mesh.handle_port_down(mesh::engine::PortId(port.0), now);
+        self.mesh_wake.notify_one();
+    }
+
+    /// A probe for loops has come in.
+    pub(super) fn handle_probe(&mut self, port: PortId, frame: &[u8], now: Instant) {
+        self.mesh.handle_probe(mesh::engine::PortId(port.0), frame, now);
+        self.mesh_wake.notify_one();
+    }
+
+    /// Sends probes that are due, and blocks and opens ports.
+    fn follow_loops(&mut self, now: Instant) {
+        while let Some((port, state)) = self.mesh.poll_block() {
+            self.bridge.set_blocked(PortId(port.0), state == PortState::Blocked);
+        }
+        while let Some((port, frame)) = self.mesh.poll_probe() {
+            self.send_own(PortId(port.0), &frame);
+        }
+        let _ = self.follow_changes(None, now);
     }
 
     /// Lets the bridge follow what other nodes say of their stations.

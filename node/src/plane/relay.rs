@@ -13,6 +13,7 @@ use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
 use mesh::Nick;
 use mesh::engine::{FloodDrop, LinkId, NextHop};
 use mesh::framing::Reach;
+use mesh::probe::Probe;
 
 use super::Plane;
 use crate::port::Port;
@@ -105,6 +106,10 @@ impl Plane {
         bytes: &[u8],
         now: Instant,
     ) -> Result<Route, DropReason> {
+        if Probe::is_probe(bytes) {
+            self.handle_probe(ingress, bytes, now);
+            return Ok(self.nowhere());
+        }
         let header = FrameHeader::parse(bytes)?;
         let verdict = self.bridge.handle_frame(ingress, &header, now);
         self.follow_changes(Some((&header, bytes)), now)?;
@@ -206,6 +211,16 @@ impl Plane {
                 Ok(Route { ingress: origin.ingress, hops: hops.unwrap_or(0), reach: origin.reach })
             }
         }
+    }
+
+    /// Sends a frame of the node's own by one port.
+    pub(super) fn send_own(&mut self, port: PortId, bytes: &[u8]) {
+        let mut frames = Frames::new();
+        frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None });
+        let mut routes = Routes::new();
+        routes.push(self.nowhere());
+        self.hand(port, 0, TagAction::AsIs);
+        self.flush(&frames, &routes);
     }
 
     fn hand(&mut self, egress: PortId, index: usize, tag: TagAction) {
