@@ -37,6 +37,16 @@ iface vm inet static
     post-down kill -s TERM `cat /var/run/vde2_${IFACE}.pid`
 ";
 
+/// The stanza that Debian's package offers, done by its own script: on a tap that exists before the
+/// switch and after it, and with a pipe to another switch.
+const PACKAGED: &str = "
+iface tap0 inet static
+    address 10.66.2.1
+    netmask 255.255.255.0
+    vde2-switch -
+    vde2-plug vde_plug /tmp/other.ctl
+";
+
 /// What `udhcpc` runs: the interface gets what was offered.
 const LEASE_SCRIPT: &str = "#!/bin/sh
 case $1 in bound|renew)
@@ -55,6 +65,11 @@ pub(crate) fn trials(suite: Suite) -> Suite {
             &["ifup", "dnsmasq", "iptables", "udhcpc", "vde_plug2tap", "unixcmd"],
             recipe,
         )
+        .trial(
+            "the_stanza_of_debians_package_works",
+            &["ifup", "start-stop-daemon", "vde_tunctl", "slirpvde", "dpipe", "vde_plug2tap"],
+            packaged,
+        )
 }
 
 /// A machine on which our switch is `vde_switch`, and whose places for sockets are empty.
@@ -62,7 +77,7 @@ fn machine(scene: &Scene) -> Result<Machine> {
     scene.admit_everyone()?;
     let [passwd, group] = users::databases(scene)?;
     let interfaces = scene.path("interfaces");
-    fs::write(&interfaces, INTERFACES)?;
+    fs::write(&interfaces, format!("{INTERFACES}{PACKAGED}"))?;
     let mounts = [
         passwd,
         group,
@@ -244,4 +259,34 @@ fn recipe(scene: &Scene) -> Result<()> {
     guest.netns.set_up("eth0")?;
     Ping::to("10.66.0.1").all_answered(&guest.netns).context("after ifdown and ifup")?;
     machine.shell("ifdown vm").map(drop)
+}
+
+fn packaged(scene: &Scene) -> Result<()> {
+    let machine = machine(scene)?;
+    let host = machine.netns();
+    let _other =
+        switch(scene, &machine, "other", "vde_switch -m 660 -g vde2-net -s /tmp/other.ctl")?;
+    wait_until("the other switch", SOON, || exists(&machine, "/tmp/other.ctl/ctl"))?;
+    machine.shell("ifup tap0")?;
+    ensure!(host.has_interface("tap0")?, "there is no interface");
+    let modes =
+        machine.shell("stat -c '%a %G' /var/run/vde2/tap0.ctl/ctl /var/run/vde2/tap0.mgmt")?;
+    // The management socket's group is the directory's, which is set-group-ID.
+    ensure!(modes.lines().eq(["660 vde2-net"; 2]), "modes and groups are {modes}");
+
+    // By the pipe: the guest is on the other switch.
+    let guest = Guest::plug_in(scene, &machine, "/tmp/other.ctl")?;
+    guest.netns.add_address("eth0", "10.66.2.2/24")?;
+    guest.netns.set_up("eth0")?;
+    Ping::to("10.66.2.1").size(1472).all_answered(&guest.netns)?;
+
+    let switch = machine.shell("cat /var/run/vde2/tap0.pid")?;
+    machine.shell("ifdown tap0")?;
+    wait_until("the end of the switch", SOON, || {
+        Ok(!Path::new(&format!("/proc/{}", switch.trim())).exists())
+    })?;
+    ensure!(!host.has_interface("tap0")?, "the interface is left");
+    let left = machine.shell("ls /var/run/vde2")?;
+    ensure!(left.trim().is_empty(), "these are left: {left}");
+    Ok(())
 }

@@ -46,9 +46,9 @@ fn all_sockets(scene: &Scene) -> Result<()> {
         }
     }
     let mut plug = Plug::insert(scene, "plug", node.socket())?;
-    for frozen in 0..guests.len() {
+    for (frozen, kind) in KINDS.into_iter().enumerate() {
         freeze_one(&node, &mut plug, &mut guests, frozen)
-            .with_context(|| format!("with the guest on {} frozen", KINDS[frozen]))?;
+            .with_context(|| format!("with the guest on {kind} frozen"))?;
     }
     Ok(())
 }
