@@ -1,6 +1,7 @@
 //! Ring 3: programs that the project did not write, and byte dialogues, against a node without
 //! any privilege.
 
+mod abuse;
 mod clients;
 mod console;
 mod dialogue;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         nixos::trials,
         tools::trials,
         ring::trials,
+        abuse::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

@@ -36,6 +36,13 @@ pub enum Wire {
     Vde(PathBuf),
     /// In a listening stream socket at this path (`-netdev stream`).
     Stream(PathBuf),
+    /// In a socket for datagrams (`-netdev dgram`).
+    Dgram {
+        /// The guest's, which QEMU binds.
+        own: PathBuf,
+        /// The switch's.
+        switch: PathBuf,
+    },
 }
 
 /// A guest that is to be started.
@@ -95,6 +102,11 @@ impl GuestSetup {
             Wire::Stream(path) => {
                 format!("stream,id=wire,server=off,addr.type=unix,addr.path={}", path.display())
             }
+            Wire::Dgram { own, switch } => format!(
+                "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                own.display(),
+                switch.display()
+            ),
         };
         // The boot ROM of the card would only cost time. The MTU a device offers bounds what the
         // guest may set.

@@ -5,13 +5,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::process::{Process, built_program, command};
 use crate::suite::Scene;
-use crate::wait::wait_until;
+use crate::wait::{wait_for, wait_until};
 
 /// How long a switch may take to start, or to answer a line, on a busy machine.
 const SOON: Duration = Duration::from_secs(10);
@@ -52,6 +53,9 @@ pub struct Switch {
     process: Process,
     socket: PathBuf,
     management: PathBuf,
+    // One session for all questions: Debian's switch at times overlooks the end of a client whose
+    // connection has the number of a session that has just ended.
+    console: Mutex<Console>,
     // The end of the console on standard input would end the switch, and Debian's has no way to
     // go without.
     _input: ChildStdin,
@@ -91,11 +95,11 @@ impl Switch {
         let management = scene.path(&format!("{name}.mgmt"));
         command.arg("-s").arg(&socket).arg("-M").arg(&management).args(flags);
         let (mut process, _input, _) = Process::spawn_piped(scene, name, &mut command)?;
-        wait_until("the management socket", SOON, || {
+        let console = wait_for("the management socket", SOON, || {
             process.check_running()?;
-            Ok(UnixStream::connect(&management).is_ok())
+            Ok(Console::open(&management).ok())
         })?;
-        Ok(Self { process, socket, management, _input })
+        Ok(Self { process, socket, management, console: Mutex::new(console), _input })
     }
 
     /// The directory that clients plug into.
@@ -136,13 +140,13 @@ impl Switch {
         Ok(())
     }
 
-    /// What the console answers to each line of one session.
+    /// What the console answers to each line, all in the session of all other questions.
     ///
     /// # Errors
     ///
     /// When it falls silent.
     pub fn session(&self, lines: &[&str]) -> Result<Vec<String>> {
-        let mut console = Console::open(&self.management)?;
+        let mut console = self.console.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().map(|line| console.ask(line)).collect()
     }
 
@@ -169,7 +173,6 @@ impl Switch {
 #[derive(Debug)]
 pub struct Console {
     stream: UnixStream,
-    banner: String,
 }
 
 impl Console {
@@ -181,15 +184,9 @@ impl Console {
     pub fn open(management: &Path) -> Result<Self> {
         let stream = UnixStream::connect(management).context("no console")?;
         stream.set_read_timeout(Some(SOON))?;
-        let mut console = Self { stream, banner: String::new() };
-        console.banner = console.until_prompt()?;
+        let mut console = Self { stream };
+        console.until_prompt()?;
         Ok(console)
-    }
-
-    /// What it said first.
-    #[must_use]
-    pub fn banner(&self) -> &str {
-        &self.banner
     }
 
     /// What it answers to a line, without prompt.

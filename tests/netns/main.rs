@@ -4,6 +4,8 @@
 mod cable;
 mod faults;
 mod hosts;
+mod seed;
+mod tools;
 mod users;
 
 use std::process::ExitCode;
@@ -12,5 +14,6 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Netns).needs(&["ip", "nft", "ping", "sh"]);
-    users::trials(faults::trials(cable::trials(suite))).run()
+    let areas = [cable::trials, faults::trials, users::trials, tools::trials, seed::trials];
+    areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

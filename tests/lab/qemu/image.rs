@@ -24,7 +24,7 @@ const KERNEL_METAPACKAGE: &str = "linux-image-cloud-amd64";
 const SHELL_PACKAGE: &str = "busybox-static";
 
 /// What the kernel does not have built in; the modules that these need come along.
-const MODULES: [&str; 2] = ["virtio_pci", "virtio_net"];
+const MODULES: [&str; 3] = ["virtio_pci", "virtio_net", "8021q"];
 
 const INIT: &str = include_str!("init.sh");
 
