@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::frames::LOOP_PROBE;
+
 /// How long a switch may take to answer, to close or to bring a frame.
 pub const ANSWER: Duration = Duration::from_secs(10);
 
@@ -155,10 +157,15 @@ impl Client {
     ///
     /// When none comes within [`ANSWER`].
     pub fn receive(&self) -> Result<Vec<u8>> {
-        let mut frame = vec![0; 1 << 16];
-        let len = self.data.recv(&mut frame).context("no frame came")?;
-        frame.truncate(len);
-        Ok(frame)
+        loop {
+            let mut frame = vec![0; 1 << 16];
+            let len = self.data.recv(&mut frame).context("no frame came")?;
+            frame.truncate(len);
+            // What nodes send to find loops is not for guests.
+            if !frame.starts_with(&LOOP_PROBE) {
+                return Ok(frame);
+            }
+        }
     }
 
     /// Frames that have arrived and were not yet taken.
