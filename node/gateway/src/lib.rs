@@ -7,16 +7,19 @@
 //!
 //! | I want to know… | Open |
 //! |---|---|
+//! | who gets which address, and why | [`dhcp`] |
 //! | what a lease looks like on disk, what a crash can do to it | [`lease_log`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod client;
+pub mod dhcp;
 pub mod hostname;
 pub mod lease_log;
 pub mod subnet;
 pub mod time;
+mod wire;
 
 pub use client::{ClientKey, ReservedFor};
 pub use hostname::{DomainName, Hostname};
