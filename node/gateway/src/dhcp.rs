@@ -12,7 +12,9 @@
 //! | [`Server::poll_timeout`] | calls [`Server::handle_timeout`] at that moment |
 //!
 //! An ACK leaves only after its lease is on disk. While the log cannot be written there is no new
-//! lease, but clients keep the addresses that they have.
+//! lease, but clients keep the addresses that they have: their renewals are in memory alone, and a
+//! crash before [`Event::Durable`] takes them back. Such an address goes to another client last of
+//! all, and not without a probe.
 //!
 //! The server is authoritative: the wire is its own, so it refuses addresses that cannot be right
 //! (NAK) and rebuilds leases that it lost where no other client is in the way.

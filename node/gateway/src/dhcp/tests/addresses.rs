@@ -283,6 +283,8 @@ fn a_reservation_waits_for_the_live_lease_that_is_in_its_way() {
     assert_eq!(lab.ask(&owner.renew(meanwhile)).kind, NAK, "sent to fetch its own");
     assert_eq!(lab.join(&owner), address);
     assert_eq!(lab.state(meanwhile), None, "a client has one address");
+    lab.crash();
+    assert_eq!(lab.state(meanwhile), None, "on disk too");
 }
 
 #[test]

@@ -302,7 +302,8 @@ proptest! {
                     let client = Client::new(number);
                     let Some(offer) = lab.send(&client.discover().frame()).pop() else { continue };
                     let reply = lab.send(&client.select(offer.yiaddr).frame()).pop();
-                    if let Some(ack) = reply.filter(|reply| reply.kind == ACK) {
+                    let ack = reply.filter(|reply| reply.kind == ACK);
+                    if let Some(ack) = ack.filter(|ack| lab.lease(ack.yiaddr).unwrap().durable) {
                         beliefs.insert(number, (ack.yiaddr, now + secs(3600)));
                     }
                 }
