@@ -9,6 +9,7 @@
 //! |---|---|
 //! | who gets which address, and why | [`dhcp`] |
 //! | what a lease looks like on disk, what a crash can do to it | [`lease_log`] |
+//! | what `vm1` resolves to | [`names`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,6 +18,7 @@ pub mod client;
 pub mod dhcp;
 pub mod hostname;
 pub mod lease_log;
+pub mod names;
 pub mod subnet;
 pub mod time;
 mod wire;
