@@ -10,6 +10,8 @@
 //! | who gets which address, and why | [`dhcp`] |
 //! | what a lease looks like on disk, what a crash can do to it | [`lease_log`] |
 //! | what `vm1` resolves to | [`names`] |
+//! | what machines learn of IPv6 | [`ra`] |
+//! | which subnet is free on this host | [`overlap`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -19,6 +21,8 @@ pub mod dhcp;
 pub mod hostname;
 pub mod lease_log;
 pub mod names;
+pub mod overlap;
+pub mod ra;
 pub mod subnet;
 pub mod time;
 mod wire;

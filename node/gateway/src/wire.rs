@@ -1,9 +1,9 @@
-//! Ethernet, IPv4, UDP and ARP as far as a gateway reads and writes them.
+//! Ethernet, IPv4, UDP, ARP and ICMPv6 as far as a gateway reads and writes them.
 //!
 //! Only untagged frames. Every length is checked against the frame; a frame that is not what a
 //! function looks for is `None`, and why is not told, except for a DHCP client's frame.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ether::MacAddr;
 use ether::limits::{HEADER_LEN, MIN_FRAME};
@@ -11,9 +11,14 @@ use ether::limits::{HEADER_LEN, MIN_FRAME};
 /// EtherTypes (IANA, IEEE 802 Numbers).
 const IPV4: u16 = 0x0800;
 const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
 
 /// IANA, Protocol Numbers.
 const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+
+/// RFC 8200 3.
+const IPV6_HEADER_LEN: usize = 40;
 
 /// A header without options (RFC 791 3.1).
 pub(crate) const IPV4_HEADER_LEN: usize = 20;
@@ -22,7 +27,7 @@ pub(crate) const IPV4_HEADER_LEN: usize = 20;
 pub(crate) const UDP_HEADER_LEN: usize = 8;
 
 /// Sums octets as 16-bit words (RFC 1071), on top of a sum before.
-pub(crate) fn sum(before: u32, bytes: &[u8]) -> u32 {
+fn sum(before: u32, bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<2>();
     let mut total = u64::from(before);
     total += words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>();
@@ -34,13 +39,13 @@ pub(crate) fn sum(before: u32, bytes: &[u8]) -> u32 {
 }
 
 /// The complement of a [`sum`], as it stands in a header.
-pub(crate) fn checksum(sum: u32) -> [u8; 2] {
+fn checksum(sum: u32) -> [u8; 2] {
     let [.., high, low] = (!sum).to_be_bytes();
     [high, low]
 }
 
 /// The EtherType of an untagged frame and what follows it.
-pub(crate) fn ethernet(frame: &[u8]) -> Option<(MacAddr, u16, &[u8])> {
+fn ethernet(frame: &[u8]) -> Option<(MacAddr, u16, &[u8])> {
     let (header, rest) = frame.split_first_chunk::<HEADER_LEN>()?;
     let [_, _, _, _, _, _, a, b, c, d, e, g, t0, t1] = *header;
     Some((MacAddr([a, b, c, d, e, g]), u16::from_be_bytes([t0, t1]), rest))
@@ -182,8 +187,63 @@ impl Arp {
     }
 }
 
+/// An ICMPv6 message that follows its IPv6 header at once, its checksum verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Icmpv6<'a> {
+    pub(crate) station: MacAddr,
+    pub(crate) source: Ipv6Addr,
+    pub(crate) hop_limit: u8,
+    pub(crate) octets: &'a [u8],
+}
+
+impl<'a> Icmpv6<'a> {
+    pub(crate) fn parse(frame: &'a [u8]) -> Option<Self> {
+        let (station, IPV6, packet) = ethernet(frame)? else { return None };
+        let (header, rest) = packet.split_first_chunk::<IPV6_HEADER_LEN>()?;
+        let [0x60..0x70, _, _, _, high, low, ICMPV6, hop_limit, addresses @ ..] = header else {
+            return None;
+        };
+        let (source, destination) = addresses.split_at(16);
+        let octets = rest.get(..usize::from(u16::from_be_bytes([*high, *low])))?;
+        let source = Ipv6Addr::from(<[u8; 16]>::try_from(source).ok()?);
+        let destination = Ipv6Addr::from(<[u8; 16]>::try_from(destination).ok()?);
+        let valid = checksum(icmpv6_sum(source, destination, octets)) == [0; 2];
+        valid.then_some(Self { station, source, hop_limit: *hop_limit, octets })
+    }
+}
+
+/// The frame of an ICMPv6 message with hop limit 255, as neighbour discovery wants it, and the
+/// checksum filled in. `message` must be a whole one, shorter than an MTU.
+pub(crate) fn icmpv6_frame(
+    (station, source): (MacAddr, Ipv6Addr),
+    (to, destination): (MacAddr, Ipv6Addr),
+    mut message: Vec<u8>,
+) -> Vec<u8> {
+    let sum = checksum(icmpv6_sum(source, destination, &message));
+    message[2..4].copy_from_slice(&sum);
+    let len = u16::try_from(message.len()).expect("the message is shorter than an MTU");
+    let mut frame = Vec::with_capacity(HEADER_LEN + IPV6_HEADER_LEN + message.len());
+    frame.extend(to.0);
+    frame.extend(station.0);
+    frame.extend(IPV6.to_be_bytes());
+    frame.extend([0x60, 0, 0, 0]);
+    frame.extend(len.to_be_bytes());
+    frame.extend([ICMPV6, 255]);
+    frame.extend(source.octets());
+    frame.extend(destination.octets());
+    frame.append(&mut message);
+    padded(frame)
+}
+
+/// With the pseudo header of RFC 8200 8.1.
+fn icmpv6_sum(source: Ipv6Addr, destination: Ipv6Addr, message: &[u8]) -> u32 {
+    let addresses = sum(sum(0, &source.octets()), &destination.octets());
+    let len = u16::try_from(message.len()).expect("a payload length is a 16-bit field");
+    sum(sum(sum(addresses, &len.to_be_bytes()), &[0, ICMPV6]), message)
+}
+
 /// Zeros up to the Ethernet minimum.
-pub(crate) fn padded(mut frame: Vec<u8>) -> Vec<u8> {
+fn padded(mut frame: Vec<u8>) -> Vec<u8> {
     frame.resize(frame.len().max(MIN_FRAME), 0);
     frame
 }
