@@ -10,6 +10,7 @@
 //! | who gets which address, and why | [`dhcp`] |
 //! | what a lease looks like on disk, what a crash can do to it | [`lease_log`] |
 //! | what `vm1` resolves to | [`names`] |
+//! | what nftables is told, and who else drops our packets | [`nft`] |
 //! | what machines learn of IPv6 | [`ra`] |
 //! | which subnet is free on this host | [`overlap`] |
 
@@ -21,6 +22,7 @@ pub mod dhcp;
 pub mod hostname;
 pub mod lease_log;
 pub mod names;
+pub mod nft;
 pub mod overlap;
 pub mod ra;
 pub mod subnet;
