@@ -99,7 +99,7 @@ fn free_between(network: Ipv4Addr, from: u32, to: u32, routes: &[HostRoute]) -> 
         let next = routes
             .iter()
             .filter(|route| route.clashes(subnet))
-            .map(|route| route.destination.broadcast().max(subnet.broadcast()))
+            .map(|route| route.destination.broadcast())
             .max();
         match next {
             None if !is_popular(subnet) => return Some(subnet),
