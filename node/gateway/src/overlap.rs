@@ -99,11 +99,7 @@ fn free_between(network: Ipv4Addr, from: u32, to: u32, routes: &[HostRoute]) -> 
         let next = routes
             .iter()
             .filter(|route| route.clashes(subnet))
-<<<<<<< HEAD
-            .map(|route| route.destination.broadcast().max(subnet.broadcast()))
-=======
             .map(|route| route.destination.broadcast())
->>>>>>> 5f1c3240f33fb3f7933768d8fb3cae839bfbe495
             .max();
         match next {
             None if !is_popular(subnet) => return Some(subnet),

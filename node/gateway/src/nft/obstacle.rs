@@ -149,19 +149,10 @@ fn decisive(rule: &Value) -> impl Iterator<Item = &Value> {
     parts.iter().filter(|part| part.get("counter").is_none() && part.get("log").is_none())
 }
 
-<<<<<<< HEAD
-fn drops_everything(rule: &Value) -> bool {
-    let mut parts = decisive(rule);
-    let first = parts.next();
-    let verdict =
-        first.is_some_and(|part| part.get("drop").is_some() || part.get("reject").is_some());
-    verdict && parts.next().is_none()
-=======
 /// Whether the rule begins with its verdict: nothing has to match before.
 fn drops_everything(rule: &Value) -> bool {
     let first = decisive(rule).next();
     first.is_some_and(|part| part.get("drop").is_some() || part.get("reject").is_some())
->>>>>>> 5f1c3240f33fb3f7933768d8fb3cae839bfbe495
 }
 
 /// Whether the rule is firewalld's way to put the tap into its trusted zone.
