@@ -62,6 +62,25 @@ pub(crate) enum Command {
     Ports,
     /// Show every MAC address known and where it is
     Macs,
+    /// Show the addresses of machines, at the node that is the gateway
+    Leases,
+    /// Keep an address for a machine, or forget one
+    #[command(subcommand)]
+    Lease(LeaseCommand),
+    /// Show the ports of the gateway's host that lead to machines, or change one
+    Forward {
+        /// `tcp` or `udp`
+        #[arg(requires = "port")]
+        protocol: Option<String>,
+        /// The host's port: PORT, or ADDRESS:PORT for one of its addresses
+        port: Option<String>,
+        /// Where it leads: MACHINE:PORT, the machine by name or address
+        #[arg(conflicts_with = "remove")]
+        to: Option<String>,
+        /// Let it lead there no more
+        #[arg(long, requires = "port")]
+        remove: bool,
+    },
     /// Be a plug: frames on standard input and output, in VDE's stream form
     ///
     /// For dpipe, ssh and cmd://, as vde_plug is. Needs no node of ours: any VDE switch will do.
@@ -75,6 +94,26 @@ pub(crate) enum Command {
         #[arg(long, value_name = "OCTETS", default_value = "1521",
               value_parser = clap::value_parser!(u16).range(60..=9236))]
         max_frame: u16,
+    },
+}
+
+/// What is done to one address.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LeaseCommand {
+    /// Keep an address for a machine, from its next request on
+    Add {
+        /// In the gateway's subnet
+        address: String,
+        /// The machine's MAC address
+        mac: String,
+        /// What to call it, whatever it calls itself
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Keep an address no more; of one that is not kept, forget the lease
+    Remove {
+        /// As `leases` shows it
+        address: String,
     },
 }
 

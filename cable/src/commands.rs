@@ -11,7 +11,7 @@ use control::status::{CableState, CableStatus};
 use control::transport::Client;
 use control::{Answer, Failure, Request, message, render};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, LeaseCommand};
 
 /// How often a cable is looked at while it comes up.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,6 +33,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status => Request::Status,
         Command::Ports => Request::Ports,
         Command::Macs => Request::Macs,
+        Command::Leases => Request::Leases,
+        Command::Lease(LeaseCommand::Add { address, mac, name }) => {
+            Request::LeaseAdd { address, mac, name }
+        }
+        Command::Lease(LeaseCommand::Remove { address }) => Request::LeaseRemove { address },
+        Command::Forward { protocol, port, to, remove } => forward(protocol, port, to, remove)?,
         Command::Plug { .. } => unreachable!("it was run above: it needs no node"),
     };
     let answer = client.ask(&request)?;
@@ -45,10 +51,29 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Answer::Status(status) => render::status(&status),
         Answer::Ports { ports } => render::ports(&ports),
         Answer::Macs { macs } => render::macs(&macs),
+        Answer::Leases { leases } => render::leases(&leases),
+        Answer::Forwards { forwards } => render::forwards(&forwards),
         Answer::Done { message } => message,
         Answer::Cable { cable, .. } => cable,
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Which of its three forms `forward` has.
+fn forward(
+    protocol: Option<String>,
+    port: Option<String>,
+    to: Option<String>,
+    remove: bool,
+) -> anyhow::Result<Request> {
+    match (protocol.zip(port), to) {
+        (None, _) => Ok(Request::Forwards),
+        (Some((protocol, port)), Some(to)) => Ok(Request::ForwardAdd { protocol, port, to }),
+        (Some((protocol, port)), None) if remove => Ok(Request::ForwardRemove { protocol, port }),
+        (Some((protocol, port)), None) => anyhow::bail!(
+            "where shall {protocol} port {port} lead? Write MACHINE:PORT behind it, or --remove"
+        ),
+    }
 }
 
 fn control_path(cli: &Cli) -> anyhow::Result<PathBuf> {

@@ -1,9 +1,13 @@
 //! The flags of `vdenode`, exactly as typed.
 
+mod gateway;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
+
+pub(crate) use gateway::{GatewayFlags, Ipv6Flag, LanFlag};
 
 /// One switch of a virtual Ethernet that spans hosts: VMs plug into its VDE socket, cables
 /// (vdecable connect HOST) link it with other nodes.
@@ -101,6 +105,9 @@ pub(crate) struct Cli {
     /// Default: /run/vdenode/NAME.ctl as root, else $XDG_RUNTIME_DIR/vdenode/NAME.ctl
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) gateway: GatewayFlags,
 
     /// Log more: -v decisions, -vv everything; RUST_LOG overrides
     #[arg(long, short, action = clap::ArgAction::Count)]

@@ -1,6 +1,7 @@
 //! From flags to a configuration that holds together. The only place that knows the defaults.
 
 mod address;
+mod gateway;
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use control::path::{Surroundings, is_node_name};
 use fabric::{PortId, StormControl};
 
 pub(crate) use address::{DgramAddress, StreamAddress, TapAddress};
+pub(crate) use gateway::GatewayConfig;
 
 use crate::accounts;
 use crate::cli::Cli;
@@ -83,6 +85,8 @@ pub(crate) struct ShardConfig {
     /// Port numbers are below this.
     pub(crate) ports: u32,
     pub(crate) vlans: Vlans,
+    /// Whether this node is the way out of the mesh, and how.
+    pub(crate) gateway: Option<GatewayConfig>,
     /// What only `vde_switch` has.
     pub(crate) switch: Option<SwitchFacts>,
 }
@@ -196,6 +200,7 @@ impl NodeConfig {
             state: Some(places.state.clone()),
             ports: PortId::MAX.0 + 1,
             vlans: Vlans::Transparent,
+            gateway: GatewayConfig::new(cli.gateway, &cli.name, places.state.clone())?,
             switch: None,
             name: cli.name,
         };

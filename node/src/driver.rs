@@ -1,7 +1,7 @@
 //! The data-plane thread: one runtime that owns the bridge, its ports and the cables. Everything
 //! else talks to it by requests. The only place that reads the clock.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use vdeplug::Server;
 use vdeplug::mmsg::RecvBatch;
 
 use crate::config::{Listen, ShardConfig, TapFailure};
+use crate::gateway::{self, Gateway};
 use crate::plane::{Plane, Settings};
 use crate::port;
 use crate::port::stream::{KnownStreams, StreamListener};
@@ -68,6 +69,8 @@ pub(crate) struct Shard {
     pub(crate) tap_batch: RefCell<port::tap::TapBatch>,
     pub(crate) known_streams: RefCell<KnownStreams>,
     pub(crate) refused_plugs: RefCell<RefusedPlugs>,
+    /// The way out of the mesh, when it is this node.
+    pub(crate) gateway: OnceCell<Rc<Gateway>>,
     /// What only `vde_switch` has.
     pub(crate) switch: Option<RefCell<SwitchFacts>>,
 }
@@ -160,6 +163,7 @@ fn run(
         let tap_failure = config.tap_failure;
         let (streams, dgrams) = (config.streams.clone(), config.dgrams.clone());
         let (sequenced, access) = (config.sequenced.clone(), config.sockets);
+        let (gateway, state) = (config.gateway.clone(), config.state.clone());
         let (shard, cable_events, epoch) = set_up(config, events)?;
         for at in &taps {
             match port::tap::plug_in(&shard, at, offload) {
@@ -178,6 +182,14 @@ fn run(
         for path in &sequenced {
             port::dgram::accept(&shard, path, access)?;
         }
+        match (gateway, state) {
+            (Some(config), _) => {
+                let gateway = gateway::start(&shard, config).await?;
+                shard.gateway.set(gateway).expect("it is set here alone");
+            }
+            (None, Some(state)) => gateway::clean_up(&state),
+            (None, None) => {}
+        }
         let _ = ready.send(Ready {
             key: shard.identity.public().to_string(),
             listen: shard.cables.local_addr().map(|address| address.to_string()),
@@ -190,6 +202,9 @@ fn run(
             () = cabling::follow_mesh(&shard, epoch) => {}
             () = port::vde::accept(&shard) => {}
             () = age(&shard) => {}
+        }
+        if let Some(gateway) = shard.gateway.get() {
+            gateway.stop().await;
         }
         shard.cables.shut_down().await;
         anyhow::Ok(())
@@ -250,6 +265,7 @@ fn set_up(
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
         known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),
+        gateway: OnceCell::new(),
         switch: config.switch.map(RefCell::new),
     });
     Ok((shard, cable_events, epoch))

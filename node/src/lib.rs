@@ -7,6 +7,7 @@
 //! | how a frame gets from port to port | `plane/relay.rs` |
 //! | what cables and the mesh do | `cabling.rs`, `plane/meshed.rs` |
 //! | what is behind a port | `port.rs`, `port/` |
+//! | the way out: interface, DHCP, names, masquerade | `gateway.rs`, `gateway/` |
 //! | the loop that ties it together | `driver.rs` |
 //! | what a request of `vdecable` does | `requests.rs`; what it shows, `status.rs` |
 //! | what a command of VDE's console does | `vde_switch/execute.rs` |
@@ -18,6 +19,7 @@ mod cli;
 mod config;
 mod control_socket;
 mod driver;
+mod gateway;
 mod local_socket;
 mod logging;
 mod plane;

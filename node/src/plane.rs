@@ -16,7 +16,7 @@ use ::mesh::Mesh;
 use cable::Signer;
 use console::Event;
 use ether::segment::SegmentBuffer;
-use fabric::{Bridge, DropReason, PortId};
+use fabric::{Bridge, DropReason, PortId, Station};
 use tokio::sync::{Notify, broadcast};
 
 pub(crate) use admission::{Denied, Newcomer, Place};
@@ -57,6 +57,8 @@ pub(crate) struct Plane {
     mesh: Mesh<Signer>,
     /// Told when the mesh has something to say or to do.
     pub(crate) mesh_wake: Rc<Notify>,
+    /// Ours for as long as we run, heard or not.
+    kept: Option<Station>,
     segments: SegmentBuffer,
     /// Frames whose tag had to change for the port that is being flushed.
     retagged: Vec<u8>,
@@ -73,6 +75,7 @@ impl Plane {
             settings,
             mesh,
             mesh_wake: Rc::default(),
+            kept: None,
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),
             touched: Vec::new(),

@@ -5,7 +5,7 @@ use cable::{PublicKey, Target};
 use control::{Answer, Failure, Request};
 
 use crate::driver::Shard;
-use crate::status;
+use crate::{gateway, status};
 
 /// Carries a request out.
 pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
@@ -20,6 +20,12 @@ pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Fa
         Request::Untrust { key } => untrust(shard, &key),
         Request::Connect { address } => connect(shard, &address).await,
         Request::Disconnect { cable } => disconnect(shard, &cable),
+        Request::Leases
+        | Request::LeaseAdd { .. }
+        | Request::LeaseRemove { .. }
+        | Request::Forwards
+        | Request::ForwardAdd { .. }
+        | Request::ForwardRemove { .. } => gateway::handle_request(shard, request).await,
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) fn node(shard: &Shard) -> Status {
         age_seconds: now.saturating_duration_since(refusal.last).as_secs_f64(),
     });
     let trusted = shard.trust.list().into_iter();
+    let mut warnings = shard.cables.warnings();
+    warnings.extend(shard.gateway.get().into_iter().flat_map(|gateway| gateway.warnings()));
     Status {
         name: shard.name.clone(),
         key: shard.identity.public().to_string(),
@@ -45,7 +47,8 @@ pub(crate) fn node(shard: &Shard) -> Status {
         cables: shard.cables.statuses(),
         refused: refused.collect(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
-        warnings: shard.cables.warnings(),
+        warnings,
+        gateway: shard.gateway.get().map(|gateway| Box::new(gateway.status())),
     }
 }
 

@@ -161,6 +161,7 @@ fn shard_config(
         state: places.map(|places| places.state.clone()),
         ports: arguments.numports.get(),
         vlans: Vlans::Aware,
+        gateway: None,
         switch: Some(SwitchFacts {
             mac: arguments.macaddr.unwrap_or_else(random_mac),
             priority: arguments.priority,

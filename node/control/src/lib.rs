@@ -16,6 +16,7 @@
 //! | I want… | Open |
 //! |---|---|
 //! | a command or its answer | [`message`] |
+//! | a lease, a forwarded port | [`gateway`] |
 //! | a field of the status view | [`status`] |
 //! | how a view looks in a terminal | [`render`] |
 //! | the socket itself | [`transport`] |
@@ -23,6 +24,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod gateway;
 pub mod message;
 pub mod path;
 pub mod render;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::{ForwardView, LeaseView};
 use crate::status::{MacEntry, PortStatus, Status};
 
 /// The version of the control protocol. A node refuses any other and says which it speaks.
@@ -42,6 +43,41 @@ pub enum Request {
         /// Cable id (`c1`), address as given to `connect`, peer name or peer key.
         cable: String,
     },
+    /// Every address that the gateway's machines have, had, or have reserved.
+    Leases,
+    /// Keep an address for a machine.
+    LeaseAdd {
+        /// The address.
+        address: String,
+        /// The machine's MAC address.
+        mac: String,
+        /// Its name, whatever it calls itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Keep an address no more; of one that is not kept, forget the lease.
+    LeaseRemove {
+        /// The address.
+        address: String,
+    },
+    /// The ports of the gateway's host that lead to machines.
+    Forwards,
+    /// Let a port of the gateway's host lead to a machine, now and after every restart.
+    ForwardAdd {
+        /// `tcp` or `udp`.
+        protocol: String,
+        /// `PORT`, or `ADDRESS:PORT` for one of the host's addresses.
+        port: String,
+        /// `MACHINE:PORT`, the machine by name or address.
+        to: String,
+    },
+    /// Let it lead there no more.
+    ForwardRemove {
+        /// `tcp` or `udp`.
+        protocol: String,
+        /// The host's port.
+        port: String,
+    },
 }
 
 /// What a node answers when it did what was asked.
@@ -66,6 +102,16 @@ pub enum Answer {
     Macs {
         /// Every entry, by VLAN and address.
         macs: Vec<MacEntry>,
+    },
+    /// Answer to [`Request::Leases`].
+    Leases {
+        /// By address.
+        leases: Vec<LeaseView>,
+    },
+    /// Answer to [`Request::Forwards`].
+    Forwards {
+        /// By protocol and port.
+        forwards: Vec<ForwardView>,
     },
     /// A cable was made, or was there already.
     Cable {

@@ -1,7 +1,11 @@
 //! Views as text for a terminal: pure functions from a view to a string.
 
+mod gateway;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+
+pub use gateway::{forwards, leases};
 
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
 
@@ -41,8 +45,12 @@ pub fn status(status: &Status) -> String {
     for warning in &status.warnings {
         line("warning", warning);
     }
+    if let Some(status) = &status.gateway {
+        out.push_str(&gateway::gateway(status));
+    }
     if !status.refused_plugs.is_empty() {
-        line("refused", &format!("local plugs: {}", counts(&status.refused_plugs)));
+        let plugs = counts(&status.refused_plugs);
+        let _ = writeln!(out, "{:<9} local plugs: {plugs}", "refused");
     }
     out.push('\n');
     out.push_str(&cables(&status.cables));

@@ -1,70 +1,156 @@
-//! Masquerade: an nft table that lives as long as the `nft` process which this node holds by a
-//! pipe, and so goes with this node, however that ends.
+//! Masquerade: the rules of the gateway in the kernel, for as long as this node runs and no longer.
+//!
+//! The table belongs to a process that this node holds by a pipe (`nft.rs`), so that it is gone a
+//! moment after this node, however that ends, and nobody else's `flush ruleset` removes it.
 
-use std::io;
-use std::process::Stdio;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use gateway::nft::{self, Life, Rules};
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::{Child, Command};
+use gateway::nft::{Life, Rules};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
-use super::{Gateway, GatewayConfig};
+use super::nft::{self, Holder, Trouble};
+use crate::logging;
 
-/// How soon the table is made again when only `nft` has ended.
-const PAUSE: Duration = Duration::from_millis(200);
+/// How soon the table is made again when its holder has ended.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// The rules, and the process that holds them.
+/// The rules that shall be in force.
 #[derive(Debug)]
 pub(super) struct Nat {
-    pub(super) rules: Rules,
-    holder: Child,
+    rules: RefCell<Rules>,
+    changed: Notify,
+    stop: Notify,
+    keeper: RefCell<Option<JoinHandle<()>>>,
+    /// Why they are not in force, if so.
+    trouble: RefCell<Option<String>>,
 }
 
 impl Nat {
-    /// Makes the table.
-    pub(super) fn start(config: &GatewayConfig) -> anyhow::Result<Self> {
-        let name = config.interface.chars().map(|c| match c {
-            'a'..='z' | '0'..='9' => c,
-            'A'..='Z' => c.to_ascii_lowercase(),
-            _ => '_',
-        });
-        let table = format!("vdenode_{}", name.collect::<String>()).parse()?;
-        let mut rules = nft::Config::new(table, config.interface.parse()?, config.subnet);
-        rules.uplink = config.uplink.as_deref().map(str::parse).transpose()?;
-        let rules = Rules::new(rules);
-        let holder = hold()?;
-        Ok(Self { rules, holder })
-    }
-}
-
-fn hold() -> anyhow::Result<Child> {
-    let mut command = Command::new("nft");
-    command.arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    match command.kill_on_drop(true).spawn() {
-        Ok(child) => Ok(child),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => {
-            bail!("--gateway needs the program nft for masquerade: apt-get install nftables, or give --no-masquerade")
-        }
-        Err(err) => Err(err).context("cannot run nft"),
-    }
-}
-
-/// Gives the table to its holder, and to a new one when that ends, for as long as the node runs.
-pub(super) async fn watch(gateway: Rc<Gateway>) {
-    loop {
-        let (line, holder) = {
-            let mut nat = gateway.nat.borrow_mut();
-            let Some(nat) = nat.as_mut() else { return };
-            (nat.rules.line(Life::Owned), std::mem::replace(&mut nat.holder, placeholder()))
+    /// Puts the rules into force.
+    pub(super) async fn start(rules: Rules) -> anyhow::Result<Rc<Self>> {
+        let holder = if nft::kernel_has_owners() {
+            let mut holder = Holder::start()?;
+            holder.set(&rules).await?;
+            Some(holder)
+        } else {
+            nft::run(&["-f", "-"], &rules.script(Life::Plain)).await?;
+            None
         };
-        let _ = (line, holder);
-        tokio::time::sleep(PAUSE).await;
+        let nat = Rc::new(Self {
+            rules: RefCell::new(rules),
+            changed: Notify::new(),
+            stop: Notify::new(),
+            keeper: RefCell::new(None),
+            trouble: RefCell::new(None),
+        });
+        let kept = nat.clone();
+        let keeper = match holder {
+            Some(holder) => tokio::task::spawn_local(async move { kept.keep(holder).await }),
+            None => tokio::task::spawn_local(async move { kept.keep_plain().await }),
+        };
+        *nat.keeper.borrow_mut() = Some(keeper);
+        Ok(nat)
     }
-}
 
-fn placeholder() -> Child {
-    unimplemented!()
+    /// The rules that shall be in force.
+    pub(super) fn rules(&self) -> Rules {
+        self.rules.borrow().clone()
+    }
+
+    /// Puts other rules in their place, soon.
+    pub(super) fn set(&self, rules: Rules) {
+        if *self.rules.borrow() != rules {
+            *self.rules.borrow_mut() = rules;
+            self.changed.notify_one();
+        }
+    }
+
+    /// Why the rules are not in force, if so.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
+    }
+
+    /// Takes the rules out of force, and returns when they are.
+    pub(super) async fn stop(&self) {
+        self.stop.notify_one();
+        let keeper = self.keeper.borrow_mut().take();
+        if let Some(keeper) = keeper {
+            let _ = keeper.await;
+        }
+    }
+
+    async fn keep(&self, mut holder: Holder) {
+        loop {
+            tokio::select! {
+                () = self.stop.notified() => return holder.end().await,
+                () = self.changed.notified() => {
+                    let rules = self.rules();
+                    let result = holder.set(&rules).await;
+                    self.note(result);
+                }
+                trouble = holder.trouble() => match trouble {
+                    Trouble::Complaint(complaint) => tracing::warn!(complaint, "nft complains"),
+                    Trouble::Ended => {
+                        tracing::warn!("the process that holds masquerade has ended; starting another");
+                        tokio::select! {
+                            () = self.stop.notified() => return,
+                            again = self.hold_again() => holder = again,
+                        }
+                    }
+                },
+            }
+        }
+    }
+
+    /// Tries until there is a holder again.
+    async fn hold_again(&self) -> Holder {
+        loop {
+            tokio::time::sleep(PAUSE).await;
+            let rules = self.rules();
+            let result = async {
+                let mut holder = Holder::start()?;
+                holder.set(&rules).await?;
+                anyhow::Ok(holder)
+            };
+            match result.await {
+                Ok(holder) => {
+                    self.note(Ok(()));
+                    return holder;
+                }
+                Err(err) => self.note(Err(err)),
+            }
+        }
+    }
+
+    /// On an old kernel: the table stays until somebody removes it.
+    async fn keep_plain(&self) {
+        loop {
+            tokio::select! {
+                () = self.stop.notified() => break,
+                () = self.changed.notified() => {
+                    let script = self.rules().script(Life::Plain);
+                    self.note(nft::run(&["-f", "-"], &script).await.map(drop));
+                }
+            }
+        }
+        let removal = self.rules().removal();
+        if let Err(err) = nft::run(&["-f", "-"], &removal).await {
+            tracing::warn!("the nftables table is left: {}", logging::in_one_line(&err));
+        }
+    }
+
+    /// Takes note of how it went, and tells what is new.
+    fn note(&self, result: anyhow::Result<()>) {
+        let trouble = result.err().map(|err| logging::in_one_line(&err));
+        if *self.trouble.borrow() != trouble {
+            match &trouble {
+                Some(why) => tracing::error!("masquerade is not as it should be: {why}"),
+                None => tracing::info!("masquerade is in force again"),
+            }
+            *self.trouble.borrow_mut() = trouble;
+        }
+    }
 }

@@ -1,17 +1,20 @@
-//! Frames for the DHCP server, picked out of those that leave by the gateway's tap.
+//! Frames for the gateway's own services, picked out of those that leave by its tap.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
+use ether::VnetHeader;
+use ether::segment::{SegmentBuffer, split_into};
+use mesh::Nick;
 use tokio::sync::Notify;
 
 /// Frames that may wait. Full: the newest is dropped; clients repeat themselves.
 const CAPACITY: usize = 4096;
 
-/// Frames that the DHCP server is to see, each with the node where it entered the mesh.
+/// Frames for the DHCP server and the advertiser, each with the node where it entered the mesh.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    frames: RefCell<VecDeque<(Vec<u8>, u32)>>,
+    frames: RefCell<VecDeque<(Vec<u8>, Nick)>>,
     filled: Notify,
 }
 
@@ -20,29 +23,47 @@ pub(crate) struct Inbox {
 pub(crate) enum Course {
     /// For the host alone.
     Host,
-    /// For the DHCP server alone: the host's kernel would say that nobody listens.
-    Server,
+    /// For us alone: the host's kernel would say that nobody listens.
+    Services,
     /// For both: answers to ARP probes are news to the host, too.
     Both,
 }
 
 impl Inbox {
-    /// Looks at a frame, and keeps a copy if it is for the DHCP server.
-    pub(crate) fn offer(&self, frame: &[u8], node: u32) -> Course {
+    /// Looks at a frame, and keeps a complete copy if it is for us.
+    pub(crate) fn offer(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) -> Course {
         let course = course_of(frame);
         if course != Course::Host {
-            let mut frames = self.frames.borrow_mut();
-            if frames.len() < CAPACITY {
-                frames.push_back((frame.to_vec(), node));
-                self.filled.notify_one();
-            }
+            self.keep(vnet, frame, ingress);
         }
         course
     }
 
+    #[cold]
+    fn keep(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) {
+        let mut frames = self.frames.borrow_mut();
+        if frames.len() >= CAPACITY {
+            return;
+        }
+        if vnet.is_plain() {
+            frames.push_back((frame.to_vec(), ingress));
+        } else {
+            // A guest's kernel leaves the checksum of its own DHCP client to the network card.
+            let mut completed = SegmentBuffer::new();
+            if split_into(vnet, frame, &mut completed).is_ok() {
+                frames.extend(completed.iter().map(|frame| (frame.to_vec(), ingress)));
+            }
+        }
+        self.filled.notify_one();
+    }
+
     /// The oldest frame.
-    pub(super) fn take(&self) -> Option<(Vec<u8>, u32)> {
+    pub(super) fn take(&self) -> Option<(Vec<u8>, Nick)> {
         self.frames.borrow_mut().pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.borrow().is_empty()
     }
 
     /// Completes when there may be a frame.
@@ -51,12 +72,15 @@ impl Inbox {
     }
 }
 
-/// IEEE 802.3, RFC 826, RFC 791, RFC 768: untagged frames with ARP, or with a whole UDP header for
-/// a server's or a client's port.
+/// Untagged frames with ARP (RFC 826), with a whole UDP header to a server's or a client's port (RFC
+/// 2131 4.1), or with a router solicitation (RFC 4861 4.1).
 fn course_of(frame: &[u8]) -> Course {
     const ARP: [u8; 2] = [0x08, 0x06];
     const IPV4: [u8; 2] = [0x08, 0x00];
+    const IPV6: [u8; 2] = [0x86, 0xdd];
     const UDP: u8 = 17;
+    const ICMPV6: u8 = 58;
+    const ROUTER_SOLICITATION: u8 = 133;
     let Some((header, packet)) = frame.split_first_chunk::<14>() else {
         return Course::Host;
     };
@@ -65,11 +89,14 @@ fn course_of(frame: &[u8]) -> Course {
         IPV4 if packet.get(9) == Some(&UDP) => {
             let header_len = usize::from(packet[0] & 0x0f) * 4;
             match packet.get(header_len + 2..header_len + 4) {
-                Some([0, 67]) => Course::Server,
+                Some([0, 67]) => Course::Services,
                 // A foreign server's answer, which the operator should hear of.
                 Some([0, 68]) => Course::Both,
                 _ => Course::Host,
             }
+        }
+        IPV6 if packet.get(6) == Some(&ICMPV6) && packet.get(40) == Some(&ROUTER_SOLICITATION) => {
+            Course::Both
         }
         _ => Course::Host,
     }
@@ -89,8 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_the_servers_alone_and_the_rest_is_the_hosts() {
-        assert_eq!(course_of(&udp(67)), Course::Server);
+    fn requests_are_for_us_alone_and_the_rest_is_the_hosts() {
+        assert_eq!(course_of(&udp(67)), Course::Services);
         assert_eq!(course_of(&udp(68)), Course::Both);
         assert_eq!(course_of(&udp(53)), Course::Host);
         let mut arp = udp(67);
@@ -99,5 +126,21 @@ mod tests {
         for len in 0..udp(67).len() - 5 {
             assert_eq!(course_of(&udp(67)[..len]), Course::Host, "{len} octets");
         }
+    }
+
+    #[test]
+    fn a_copy_is_complete_and_the_number_of_copies_bounded() {
+        let (inbox, nick) = (Inbox::default(), Nick::new(7).unwrap());
+        // The checksum of UDP is still to be made: from octet 34 on, at 6 behind it.
+        let octets = [1, 0, 0, 0, 0, 0, 34, 0, 6, 0];
+        let vnet = VnetHeader::parse(&octets).unwrap();
+        assert_eq!(inbox.offer(vnet, &udp(67), nick), Course::Services);
+        let (copy, from) = inbox.take().unwrap();
+        assert_eq!(from, nick);
+        assert_ne!(copy[14 + 20 + 6..], [0, 0]);
+        for _ in 0..CAPACITY + 1 {
+            inbox.offer(VnetHeader::PLAIN, &udp(67), nick);
+        }
+        assert_eq!(inbox.frames.borrow().len(), CAPACITY);
     }
 }

@@ -1,13 +1,14 @@
 //! What the bridge, the cables and the mesh of other nodes tell each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
 use cable::Link;
 use cable::link::Peer;
-use ether::FrameHeader;
-use fabric::{Change, DropReason, PortId, RemoteId, Station, announces};
+use ether::{FrameHeader, MacAddr, VlanId};
+use fabric::{Change, DropReason, Location, PortId, RemoteId, Station, announces};
+use mesh::Nick;
 use mesh::beat::Beat;
 use mesh::engine::{
     Event, Heard, LinkError, LinkId, Neighbour, Payload, PortState, ProtocolFault, Room,
@@ -110,8 +111,10 @@ impl Plane {
                 Change::Aged { station, .. }
                 | Change::Evicted { station, .. }
                 | Change::Forgotten { station, .. } => {
-                    self.mesh.handle_station(station.vlan, station.mac, Heard::Gone, now);
-                    self.mesh_wake.notify_one();
+                    if self.kept != Some(station) {
+                        self.mesh.handle_station(station.vlan, station.mac, Heard::Gone, now);
+                        self.mesh_wake.notify_one();
+                    }
                 }
                 Change::Overflowed => self.tell_all_stations(now),
                 Change::Moved { .. } | Change::MovedAway { .. } | Change::Flapping { .. } => {}
@@ -141,6 +144,28 @@ impl Plane {
         }
     }
 
+    /// A station that is here for as long as the node runs, heard or not, and nowhere else.
+    pub(crate) fn keep_station(&mut self, mac: MacAddr, now: Instant) {
+        let station = Station { vlan: VlanId::ZERO, mac };
+        self.kept = Some(station);
+        self.mesh.handle_station(station.vlan, mac, Heard::Static, now);
+        self.mesh_wake.notify_one();
+    }
+
+    /// The names of all nodes, by nick.
+    pub(crate) fn node_names(&self, now: Instant) -> BTreeMap<Nick, String> {
+        let nodes = self.mesh.nodes(now).into_iter();
+        nodes.map(|node| (node.nick, node.name.to_string())).collect()
+    }
+
+    /// The node, and the port if it is this one, behind which an untagged station is.
+    pub(crate) fn whereabouts(&self, mac: MacAddr, now: Instant) -> Option<(Nick, Option<PortId>)> {
+        match self.bridge.locate(VlanId::ZERO, mac, now)? {
+            Location::Port(port) => Some((self.mesh.nick(), Some(port))),
+            Location::Remote(RemoteId(nick)) => Some((Nick::new(nick)?, None)),
+        }
+    }
+
     /// The bridge had more to say than it could keep.
     fn tell_all_stations(&mut self, now: Instant) {
         let snapshot = self.bridge.snapshot(now);
@@ -154,7 +179,8 @@ impl Plane {
         let own = self.mesh.key();
         for view in self.mesh.stations(now) {
             let station = Station { vlan: view.vlan, mac: view.mac };
-            if view.owner == own && !here.contains(&station) {
+            let is_kept = self.kept == Some(station);
+            if view.owner == own && !is_kept && !here.contains(&station) {
                 self.mesh.handle_station(view.vlan, view.mac, Heard::Gone, now);
             }
         }
@@ -164,6 +190,7 @@ impl Plane {
     pub(super) fn watch_port(&mut self, port: PortId, io: &PortIo, name: &str, now: Instant) {
         let class = match io {
             PortIo::Cable(_) => return,
+            PortIo::Tap(tap) if tap.is_gateway() => PortClass::Gateway,
             PortIo::Tap(_) => PortClass::Tap,
             PortIo::Vde(_) | PortIo::Stream(_) | PortIo::Dgram(_) => PortClass::Guest,
         };

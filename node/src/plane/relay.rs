@@ -169,7 +169,7 @@ impl Plane {
                             Verdict::Flood(frame) => self.hand_to_ports(None, index, frame),
                             Verdict::Remote { .. } => return Err(DropReason::NotHere),
                         }
-                        Ok(self.nowhere())
+                        Ok(Route { ingress: origin.ingress, hops: 0, reach: origin.reach })
                     }
                     NextHop::Link(next) => {
                         let hops = origin.hops.checked_sub(1).ok_or(DropReason::HopLimit)?;

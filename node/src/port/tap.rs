@@ -9,10 +9,12 @@ use arrayvec::ArrayVec;
 use ether::VnetHeader;
 use ether::limits::MAX_SUPER_FRAME;
 use fabric::{DropReason, PortId};
+use mesh::Nick;
 
 use super::{Counters, Part, PortIo};
 use crate::config::{Offload, TapAddress};
 use crate::driver::{Shard, now};
+use crate::gateway::{Course, Inbox};
 use crate::plane::{BATCH, Frame, Frames, Newcomer};
 use crate::pressure::{Congested, wait_for_room};
 use crate::sys::tap::Device;
@@ -28,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Tap {
     pub(crate) device: Device,
+    /// Who sees some of its frames before the host, when it is the gateway's.
+    inbox: Option<Rc<Inbox>>,
 }
 
 /// Opens an interface and plugs it in for as long as it is there.
@@ -36,7 +40,22 @@ pub(crate) fn plug_in(shard: &Rc<Shard>, at: &TapAddress, offload: Offload) -> a
         TapAddress::Name(name) => Device::open(name, shard.identity.interface_mac(name), offload)?,
         TapAddress::Descriptor(number) => Device::inherit(*number, offload)?,
     };
-    let tap = Rc::new(Tap { device });
+    plug_in_device(shard, Tap { device, inbox: None }).map(drop)
+}
+
+/// Makes the gateway's interface and plugs it in.
+pub(crate) fn plug_in_gateway(
+    shard: &Rc<Shard>,
+    name: &str,
+    inbox: Rc<Inbox>,
+) -> anyhow::Result<PortId> {
+    let mac = shard.identity.interface_mac(name);
+    let device = Device::open(name, mac, Offload::WherePossible)?;
+    plug_in_device(shard, Tap { device, inbox: Some(inbox) })
+}
+
+fn plug_in_device(shard: &Rc<Shard>, tap: Tap) -> anyhow::Result<PortId> {
+    let tap = Rc::new(tap);
     let newcomer = Newcomer {
         io: PortIo::Tap(tap.clone()),
         description: tap.device.name().to_owned(),
@@ -51,12 +70,24 @@ pub(crate) fn plug_in(shard: &Rc<Shard>, at: &TapAddress, offload: Offload) -> a
         shard.plane.borrow_mut().unplug(place);
         tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
     });
-    Ok(())
+    Ok(place.port)
 }
 
 impl Tap {
+    /// Whether it is the way out of the mesh.
+    pub(crate) fn is_gateway(&self) -> bool {
+        self.inbox.is_some()
+    }
+
     /// Writes one frame. A tap has a queue of its own in the kernel and never makes us wait.
-    pub(super) fn send(&self, part: &Part<'_>, counters: &mut Counters) {
+    pub(super) fn send(&self, part: &Part<'_>, ingress: Nick, counters: &mut Counters) {
+        if let Some(inbox) = &self.inbox
+            && inbox.offer(part.vnet, part.bytes, ingress) == Course::Services
+        {
+            counters.tx_frames += 1;
+            counters.tx_bytes += part.bytes.len() as u64;
+            return;
+        }
         match self.device.send(&part.vnet, part.bytes) {
             Ok(()) => {
                 counters.tx_frames += 1;

@@ -1,0 +1,99 @@
+//! The flags of `vdenode` that make it the gateway.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+/// The way out of the mesh.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Gateway")]
+pub(crate) struct GatewayFlags {
+    /// Be the gateway: an interface of this host with this address, DHCP, names, and masquerade (root)
+    ///
+    /// For every machine on every node. For example 10.77.0.1/24.
+    #[arg(long, value_name = "ADDRESS/LENGTH")]
+    pub(crate) gateway: Option<String>,
+
+    /// Name of the gateway's interface [default: vdegw0; of a node with a name: vdegw-NAME]
+    #[arg(long, value_name = "IF", requires = "gateway")]
+    pub(crate) gateway_if: Option<String>,
+
+    /// MTU of the gateway's interface, told to machines when it is not 1500
+    #[arg(long, value_name = "OCTETS", default_value = "1500", requires = "gateway",
+          value_parser = clap::value_parser!(u16).range(576..=9216))]
+    pub(crate) gateway_mtu: u16,
+
+    /// The only interface by which machines get out [default: whatever the host's routes say]
+    #[arg(long, value_name = "IF", requires = "gateway")]
+    pub(crate) uplink: Option<String>,
+
+    /// Domain of the machines' names
+    #[arg(long, value_name = "NAME", default_value = "vde.internal", requires = "gateway")]
+    pub(crate) domain: String,
+
+    /// How long an address is a machine's before it has to be renewed: 90s, 30m, 12h, 7d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span, requires = "gateway")]
+    pub(crate) lease_time: Duration,
+
+    /// Leave the way out to the host's own rules: no nftables table, no forwarding
+    #[arg(long, requires = "gateway", conflicts_with_all = ["uplink", "lan"])]
+    pub(crate) no_masquerade: bool,
+
+    /// Whether machines reach the networks that this host is on, and other private ones
+    #[arg(long, value_name = "POLICY", value_enum, default_value = "allow", requires = "gateway")]
+    pub(crate) lan: LanFlag,
+
+    /// IPv6 for machines
+    #[arg(long, value_name = "MODE", value_enum, default_value = "off", requires = "gateway")]
+    pub(crate) ipv6: Ipv6Flag,
+}
+
+/// What `--lan` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LanFlag {
+    /// They do, as the host itself does
+    #[default]
+    Allow,
+    /// They reach the internet alone
+    Deny,
+}
+
+/// What `--ipv6` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Ipv6Flag {
+    /// Only what machines make of it themselves
+    #[default]
+    Off,
+    /// Addresses and the resolver, between machines
+    Local,
+    /// The same, and out from behind this host's address
+    Nat66,
+}
+
+/// A number and a unit.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write for example 90s, 30m, 12h or 7d");
+    let (number, seconds) = match text.char_indices().next_back() {
+        Some((end, 's')) => (&text[..end], 1),
+        Some((end, 'm')) => (&text[..end], 60),
+        Some((end, 'h')) => (&text[..end], 3600),
+        Some((end, 'd')) => (&text[..end], 86_400),
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(span("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(span("2h"), Ok(Duration::from_secs(7200)));
+        for text in ["", "s", "90", "-1s", "1.5h", "5 m", "1w", "9999999999d"] {
+            assert!(span(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}

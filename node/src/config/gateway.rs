@@ -1,0 +1,110 @@
+//! From the gateway's flags to a configuration that holds together.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use gateway::nft::InterfaceName;
+use gateway::{DomainName, LeaseTime, Subnet};
+
+use crate::cli::{GatewayFlags, Ipv6Flag, LanFlag};
+
+/// What an operator asks for with `--gateway`.
+#[derive(Debug, Clone)]
+pub(crate) struct GatewayConfig {
+    /// The gateway's own address.
+    pub(crate) address: Ipv4Addr,
+    pub(crate) subnet: Subnet,
+    /// The tap's name.
+    pub(crate) interface: InterfaceName,
+    pub(crate) mtu: u16,
+    /// The only way out; none for whatever the host's routes say.
+    pub(crate) uplink: Option<InterfaceName>,
+    /// The domain of the machines' names.
+    pub(crate) domain: DomainName,
+    pub(crate) lease_time: LeaseTime,
+    /// Whether machines get out at all.
+    pub(crate) masquerade: bool,
+    pub(crate) lan: LanFlag,
+    pub(crate) ipv6: Ipv6Flag,
+    /// Where leases and forwarded ports are kept.
+    pub(crate) state: PathBuf,
+}
+
+/// The interface of a node: the same at every start, and each node of a host has its own.
+fn interface_of(node: &str) -> String {
+    match node {
+        "default" => "vdegw0".to_owned(),
+        // An interface's name has at most 15 octets; a node's is ASCII.
+        name => format!("vdegw-{}", &name[..name.len().min(9)]),
+    }
+}
+
+impl GatewayConfig {
+    /// Nothing without `--gateway`.
+    pub(super) fn new(
+        flags: GatewayFlags,
+        node: &str,
+        state: PathBuf,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(text) = flags.gateway else { return Ok(None) };
+        let (address, subnet) = Subnet::parse_interface(&text).context("--gateway")?;
+        if !subnet.is_host(address) || !(8..=30).contains(&subnet.prefix_len()) {
+            bail!(
+                "--gateway {text}: that is not the address of one host in a subnet of /8 to /30; write for example 10.77.0.1/24"
+            );
+        }
+        let interface = flags.gateway_if.unwrap_or_else(|| interface_of(node));
+        Ok(Some(Self {
+            address,
+            subnet,
+            interface: interface.parse().context("--gateway-if")?,
+            mtu: flags.gateway_mtu,
+            uplink: flags.uplink.as_deref().map(str::parse).transpose().context("--uplink")?,
+            domain: flags.domain.parse().context("--domain")?,
+            lease_time: LeaseTime::new(flags.lease_time),
+            masquerade: !flags.no_masquerade,
+            lan: flags.lan,
+            ipv6: flags.ipv6,
+            state,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(arguments: &[&str]) -> anyhow::Result<Option<GatewayConfig>> {
+        use clap::Parser as _;
+        let arguments = ["vdenode"].iter().chain(arguments);
+        let cli = crate::cli::Cli::try_parse_from(arguments)?;
+        GatewayConfig::new(cli.gateway, "default", "/state".into())
+    }
+
+    #[test]
+    fn one_flag_is_enough_and_the_others_need_it() {
+        let config_of = config(&["--gateway", "10.77.0.1/24"]).unwrap().unwrap();
+        assert_eq!(config_of.subnet.to_string(), "10.77.0.0/24");
+        assert_eq!(config_of.interface.to_string(), "vdegw0");
+        assert_eq!(config_of.domain.as_str(), "vde.internal");
+        assert!(config_of.masquerade && config_of.uplink.is_none());
+        assert!(config(&[]).unwrap().is_none());
+        assert!(config(&["--uplink", "eth0"]).is_err());
+        assert!(config(&["--lan", "deny"]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_address_of_a_host_is_refused() {
+        for text in ["10.77.0.0/24", "10.77.0.255/24", "10.77.0.1", "10.77.0.1/31", "x/24"] {
+            assert!(config(&["--gateway", text]).is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn every_node_of_a_host_has_an_interface_name_of_its_own_that_is_not_too_long() {
+        assert_eq!(interface_of("lab"), "vdegw-lab");
+        assert_eq!(interface_of("a-very-long-name").len(), 15);
+        assert!(interface_of("a-very-long-name").parse::<InterfaceName>().is_ok());
+    }
+}

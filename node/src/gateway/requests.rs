@@ -1,0 +1,251 @@
+//! What the gateway does for `vdecable`.
+
+use std::rc::Rc;
+
+use control::gateway::{GatewayStatus, LeaseState as State, LeaseView};
+use control::{Answer, Failure, Request};
+use ether::MacAddr;
+use gateway::ReservedFor;
+use gateway::dhcp::{Lease, LeaseState, Reservation, Ticket};
+use gateway::nft::{Protocol, Rules};
+use tokio::sync::oneshot;
+
+use super::Gateway;
+use super::forwards::{Forward, Outside};
+use crate::cli::Ipv6Flag;
+use crate::driver::{Shard, now};
+
+/// Carries out a request about leases or forwarded ports.
+pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
+    let Some(gateway) = shard.gateway.get() else {
+        return Err(Failure::new(
+            "nothing was done",
+            format!("node {} is not the gateway", shard.name),
+            "ask the node that runs with --gateway (vdecable --node NAME, on its host)",
+        ));
+    };
+    match request {
+        Request::Leases => Ok(Answer::Leases { leases: gateway.lease_views(shard) }),
+        Request::LeaseAdd { address, mac, name } => {
+            gateway.add_reservation(&address, &mac, name.as_deref()).await
+        }
+        Request::LeaseRemove { address } => gateway.remove_lease(&address).await,
+        Request::Forwards => {
+            let forwards = gateway.forwards.borrow().views(&gateway.server.borrow());
+            Ok(Answer::Forwards { forwards })
+        }
+        Request::ForwardAdd { protocol, port, to } => gateway.add_forward(&protocol, &port, &to),
+        Request::ForwardRemove { protocol, port } => gateway.remove_forward(&protocol, &port),
+        _ => unreachable!("the node has dealt with every other request"),
+    }
+}
+
+impl Gateway {
+    fn lease_views(&self, shard: &Shard) -> Vec<LeaseView> {
+        let server = self.server.borrow();
+        let plane = shard.plane.borrow();
+        let (now, names) = (now(), plane.node_names(now()));
+        let mut leases = server.snapshot();
+        // An offer is news of the next minute.
+        leases.retain(|lease| lease.state != LeaseState::Offered || lease.reserved);
+        let mut views: Vec<(_, LeaseView)> = leases
+            .iter()
+            .map(|lease| {
+                let place = plane.whereabouts(lease.station, now);
+                let (nick, port) = match (place, lease.source) {
+                    (Some((nick, port)), _) => (Some(nick.get()), port),
+                    (None, Some(source)) => (u32::try_from(source.node).ok(), None),
+                    (None, None) => (None, None),
+                };
+                let node = nick.and_then(mesh::Nick::new).and_then(|nick| names.get(&nick));
+                let view = LeaseView {
+                    node: node.cloned(),
+                    port: port.map(|port| port.0),
+                    ..view_of(lease)
+                };
+                (lease.address, view)
+            })
+            .collect();
+        for reservation in server.reservations() {
+            if !views.iter().any(|(address, _)| *address == reservation.address) {
+                views.push((reservation.address, reserved(reservation)));
+            }
+        }
+        views.sort_by_key(|(address, _)| *address);
+        views.into_iter().map(|(_, view)| view).collect()
+    }
+
+    async fn add_reservation(
+        &self,
+        address: &str,
+        mac: &str,
+        name: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let what = "the address is not kept";
+        let failed = |why: &dyn std::fmt::Display| Failure::new(what, why, "");
+        let reservation = Reservation {
+            address: address.parse().map_err(|_| failed(&format!("{address:?} is no address")))?,
+            client: ReservedFor::Mac(mac.parse::<MacAddr>().map_err(|err| failed(&err))?),
+            hostname: name.map(str::parse).transpose().map_err(|err| failed(&err))?,
+        };
+        let ticket = self.server.borrow_mut().add_reservation(reservation);
+        let ticket = ticket.map_err(|err| failed(&err))?;
+        self.until_stored(ticket, what).await?;
+        Ok(Answer::Done { message: format!("{address} is kept for {mac}") })
+    }
+
+    async fn remove_lease(&self, address: &str) -> Result<Answer, Failure> {
+        let what = "nothing was removed";
+        let failed = |why: &dyn std::fmt::Display| Failure::new(what, why, "");
+        let parsed = address.parse().map_err(|_| failed(&format!("{address:?} is no address")))?;
+        let (ticket, message) = {
+            let mut server = self.server.borrow_mut();
+            if server.reservations().any(|kept| kept.address == parsed) {
+                let ticket = server.remove_reservation(parsed).map_err(|err| failed(&err))?;
+                (ticket, format!("{address} is kept no more; who has it now keeps it until its end"))
+            } else {
+                let ticket = server.remove_lease(parsed).map_err(|err| failed(&err))?;
+                (ticket, format!("the lease of {address} is forgotten; the machine was not told"))
+            }
+        };
+        self.until_stored(ticket, what).await?;
+        self.follow_names();
+        Ok(Answer::Done { message })
+    }
+
+    /// Waits until what was just changed is on disk.
+    async fn until_stored(&self, ticket: Ticket, what: &str) -> Result<(), Failure> {
+        let (tell, told) = oneshot::channel();
+        self.waiting.borrow_mut().push((ticket, tell));
+        self.wake.notify_one();
+        match told.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(err)) => {
+                let why = format!("it is not on disk, and a restart takes it back: {err}");
+                Err(Failure::new(what, why, "mend the state directory"))
+            }
+            Err(_) => Err(Failure::new(what, "the node is ending", "")),
+        }
+    }
+
+    fn add_forward(&self, protocol: &str, port: &str, to: &str) -> Result<Answer, Failure> {
+        let what = "the port is not forwarded";
+        let fix = "write for example: vdecable forward tcp 8080 vm1:80";
+        let failed = |err: anyhow::Error| Failure::new(what, crate::logging::in_one_line(&err), fix);
+        let nat = self.nat(what)?;
+        let forward =
+            Forward::parse(protocol, port, to, &self.config.domain).map_err(failed)?;
+        let bare = Rules::new(nat.rules().config().clone());
+        let view = {
+            let server = self.server.borrow();
+            self.forwards.borrow_mut().add(forward, bare, &server).map_err(failed)?
+        };
+        self.follow_names();
+        let message = match view.address {
+            Some(address) => format!("{protocol} port {port} leads to {to} ({address})"),
+            None => format!("{protocol} port {port} will lead to {to} when a machine has that name"),
+        };
+        Ok(Answer::Done { message })
+    }
+
+    fn remove_forward(&self, protocol: &str, port: &str) -> Result<Answer, Failure> {
+        let what = "nothing was changed";
+        let failed = |why: String| Failure::new(what, why, "vdecable forward lists the ports");
+        let outside: Outside = port.parse().map_err(|err| failed(format!("{err:#}")))?;
+        let parsed: Protocol =
+            protocol.parse().map_err(|err: gateway::nft::ForwardError| failed(err.to_string()))?;
+        let removed = self.forwards.borrow_mut().remove(parsed, outside);
+        if !removed.map_err(|err| failed(crate::logging::in_one_line(&err)))? {
+            return Err(failed(format!("{protocol} port {port} leads nowhere anyway")));
+        }
+        self.follow_names();
+        Ok(Answer::Done { message: format!("{protocol} port {port} leads nowhere any more") })
+    }
+
+    fn nat(&self, what: &str) -> Result<&Rc<super::nat::Nat>, Failure> {
+        self.nat.as_ref().ok_or_else(|| {
+            let why = "this gateway runs with --no-masquerade";
+            Failure::new(what, why, "forward the port by the host's own rules")
+        })
+    }
+
+    /// How the gateway stands, for `vdecable status`.
+    pub(crate) fn status(&self) -> GatewayStatus {
+        let server = self.server.borrow();
+        let bound = server.snapshot().iter().filter(|l| l.state == LeaseState::Bound).count();
+        let standing = self.standing.borrow();
+        GatewayStatus {
+            address: format!("{}/{}", self.config.address, self.config.subnet.prefix_len()),
+            interface: self.config.interface.to_string(),
+            uplinks: standing.uplinks.iter().cloned().collect(),
+            masquerade: self.config.masquerade,
+            forwarding: standing.forwarding.clone(),
+            domain: self.config.domain.to_string(),
+            resolvers: self.resolver.upstreams().iter().map(ToString::to_string).collect(),
+            ipv6: match self.config.ipv6 {
+                Ipv6Flag::Off => "off",
+                Ipv6Flag::Local => "local",
+                Ipv6Flag::Nat66 => "nat66",
+            }
+            .to_owned(),
+            ipv6_prefix: None,
+            leases: bound,
+            pool: pool_size(server.config().subnet),
+            durable: server.not_durable().is_none(),
+        }
+    }
+
+    /// What an operator should know and can change.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let not_durable = self.server.borrow().not_durable();
+        let not_durable = not_durable.map(|err| {
+            format!("leases not durable: {err}; no new machine gets an address, renewals go on")
+        });
+        let masquerade = self.nat.as_ref().and_then(|nat| nat.trouble());
+        let masquerade = masquerade.map(|why| format!("masquerade is not as it should be: {why}"));
+        let standing = self.standing.borrow().warnings.clone();
+        not_durable.into_iter().chain(masquerade).chain(standing).collect()
+    }
+}
+
+/// How many machines a subnet has room for beside the gateway.
+fn pool_size(subnet: gateway::Subnet) -> usize {
+    let hosts = 1_usize << (32 - subnet.prefix_len());
+    (hosts - 3).min(gateway::dhcp::MAX_POOL)
+}
+
+fn view_of(lease: &Lease) -> LeaseView {
+    LeaseView {
+        address: lease.address.to_string(),
+        mac: lease.station.to_string(),
+        name: lease.hostname.as_ref().map(ToString::to_string),
+        state: match lease.state {
+            LeaseState::Offered => State::Offered,
+            LeaseState::Bound => State::Bound,
+            LeaseState::Lapsed => State::Lapsed,
+            LeaseState::Quarantined => State::Quarantined,
+        },
+        remaining_seconds: lease.remaining.map(|remaining| remaining.as_secs()),
+        expires: lease.expires.map(|expires| expires.0),
+        node: None,
+        port: None,
+        reserved: lease.reserved,
+        durable: lease.durable,
+    }
+}
+
+/// An address that is kept for a machine of which nothing is known yet.
+fn reserved(reservation: &Reservation) -> LeaseView {
+    LeaseView {
+        address: reservation.address.to_string(),
+        mac: reservation.client.to_string(),
+        name: reservation.hostname.as_ref().map(ToString::to_string),
+        state: State::Reserved,
+        remaining_seconds: None,
+        expires: None,
+        node: None,
+        port: None,
+        reserved: true,
+        durable: true,
+    }
+}
