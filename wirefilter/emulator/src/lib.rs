@@ -22,6 +22,7 @@
 //! | to impair both, in states that change | [`Link`], [`Chain`] |
 //! | the loss models | [`LossStates`] |
 //! | a distribution, from a file too | [`Spread`], [`Shape`], [`DelayTable`] |
+//! | settings as people write them | [`Field`], [`notation`] |
 //! | a recorded bottleneck | [`Trace`] |
 //! | what was done | [`Counters`] |
 
@@ -34,11 +35,13 @@ mod chance;
 mod codel;
 pub mod counters;
 pub mod emulator;
+pub mod field;
 pub mod frame;
 mod line;
 pub mod link;
 pub mod loss;
 mod noise;
+pub mod notation;
 mod random;
 pub mod settings;
 pub mod spread;
@@ -50,9 +53,11 @@ pub use counters::{Counters, DropReason, Statistic};
 pub use emulator::{
     Emulator, FRAME_OVERHEAD, MAX_COPIES, MAX_WAITING, READY_AHEAD, Snapshot, Verdict, Waiting,
 };
+pub use field::{Change, Field, FieldError};
 pub use frame::Frame;
 pub use link::{Both, Direction, EditError, Link};
 pub use loss::{FourStates, LossStates, RowError};
+pub use notation::{NotationError, Target};
 pub use random::Seed;
 pub use settings::{Chance, Discipline, Order, Queue, Settings};
 pub use spread::{DelayTable, Shape, Spread, TableError};
