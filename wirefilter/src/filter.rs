@@ -72,9 +72,14 @@ impl Filter {
         self.link.poll_delivery(direction, now)
     }
 
-    /// When to call [`Self::poll_delivery`] again.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.link.poll_timeout()
+    /// As [`Emulator::is_blocked`](emulator::Emulator::is_blocked).
+    pub fn is_blocked(&self, direction: Direction, now: Instant) -> bool {
+        self.link.direction(direction).is_blocked(now)
+    }
+
+    /// Where messages for delivered frames go.
+    pub const fn blink(&self) -> Option<&Blink> {
+        self.blink.as_ref()
     }
 
     /// The oldest change of state that was not told yet, as sessions show it.

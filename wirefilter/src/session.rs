@@ -402,7 +402,7 @@ impl Session {
     }
 }
 
-/// The lines that open a management session. The first begins as VDE's.
+/// The lines that open a management session. The first two begin as VDE's.
 pub fn banner(version: &str) -> String {
-    format!("VDE wirefilter V.{version}\nof vdenode, licensed under MIT OR Apache-2.0\n")
+    format!("\nVDE wirefilter V.{version}\nof vdenode, licensed under MIT OR Apache-2.0\n")
 }
