@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use console::Errno;
-use emulator::{Field, Percent, Target};
+use emulator::{Direction, Field, Percent, Profile, Target};
 
 use crate::reply::{Failure, Reply};
 
@@ -73,6 +73,30 @@ pub enum LinkCommand {
         /// As one line of JSON.
         json: bool,
     },
+    /// `profile name`: the settings of a link with a name, in state 0.
+    Profile(Profile),
+    /// `clear`: no settings, in state 0.
+    Clear,
+    /// `timeline path` and the like: what a file holds, or nothing any more.
+    File {
+        /// What it is.
+        kind: FileKind,
+        /// As it was written; `None`, written `off`: without.
+        path: Option<String>,
+    },
+}
+
+/// What a file can tell the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// `distribution`: what shape `T` means.
+    Distribution,
+    /// `timeline`: settings over time.
+    Timeline,
+    /// `pairs`: settings for pairs of stations.
+    Pairs,
+    /// `trace [LR|RL]`: a recorded bottleneck, in state 0.
+    Trace(Option<Direction>),
 }
 
 /// The name of a command and what its row of `help` says: the column with name and syntax, and
@@ -87,7 +111,7 @@ const fn row(name: &'static str, shown: &'static str, help: &'static str) -> Row
     Row { name, shown, help }
 }
 
-const TABLE: [Row; 39] = [
+const TABLE: [Row; 45] = [
     row("help", "help        ", "print a summary of mgmt commands"),
     row("load", "load        ", "load a configuration file"),
     row("showinfo", "showinfo    ", "show status and parameter values"),
@@ -124,6 +148,12 @@ const TABLE: [Row; 39] = [
     row("corrupt-corr", "corrupt-corr", "set correlation of corruption (percentage)"),
     row("reorder-corr", "reorder-corr", "set correlation of overtaking (percentage)"),
     row("delay-corr", "delay-corr  ", "set correlation of delays (percentage)"),
+    row("profile", "profile name", "become lte, 3g, satellite, dsl, wifi-bad or intercontinental"),
+    row("clear", "clear       ", "set nothing any more"),
+    row("timeline", "timeline path/off", "play settings over time from a file"),
+    row("trace", "trace path/off", "play a bottleneck recorded by mahimahi"),
+    row("pairs", "pairs path/off", "load settings for pairs of MAC addresses"),
+    row("distribution", "distribution path/off", "load the distribution of shape T"),
     row("stats", "stats [json]", "show what was asked and what was done"),
     // VDE understands these two and does not list them.
     row("band", "", ""),
@@ -184,6 +214,21 @@ fn read(name: &str, arguments: &str) -> Result<Command, Failure> {
             "json" => LinkCommand::Stats { json: true },
             _ => return Err(Failure::invalid(format!("'{arguments}' is not json"))),
         },
+        "profile" => LinkCommand::Profile(Profile::named(arguments).ok_or_else(|| {
+            let names = Profile::ALL.map(Profile::name).join(", ");
+            Failure::invalid(format!("there is no profile '{arguments}'; there are {names}"))
+        })?),
+        "clear" => {
+            nothing(arguments)?;
+            LinkCommand::Clear
+        }
+        "timeline" => file(FileKind::Timeline, arguments)?,
+        "pairs" => file(FileKind::Pairs, arguments)?,
+        "distribution" => file(FileKind::Distribution, arguments)?,
+        "trace" => {
+            let (direction, path) = trace(arguments);
+            file(FileKind::Trace(direction), path)?
+        }
         "markov-numnodes" => LinkCommand::NumNodes(number(arguments)?),
         "markov-setnode" => LinkCommand::SetNode(number(arguments)?),
         "markov-time" => LinkCommand::Time(period(arguments)?),
@@ -206,6 +251,23 @@ fn read(name: &str, arguments: &str) -> Result<Command, Failure> {
 
 fn set(field: Field, value: &str) -> LinkCommand {
     LinkCommand::Set { field, value: value.to_owned() }
+}
+
+fn file(kind: FileKind, path: &str) -> Result<LinkCommand, Failure> {
+    match path {
+        "" => Err(Failure::invalid("the path of a file is missing, or off")),
+        "off" => Ok(LinkCommand::File { kind, path: None }),
+        path => Ok(LinkCommand::File { kind, path: Some(path.to_owned()) }),
+    }
+}
+
+/// The direction and the path of a trace: `LR`, `RL` and a blank, or nothing, before the path.
+pub fn trace(text: &str) -> (Option<Direction>, &str) {
+    match text.split_once(char::is_whitespace) {
+        Some(("LR", path)) => (Some(Direction::LeftToRight), path.trim()),
+        Some(("RL", path)) => (Some(Direction::RightToLeft), path.trim()),
+        _ => (None, text),
+    }
 }
 
 fn nothing(arguments: &str) -> Result<(), Failure> {
@@ -304,6 +366,18 @@ mod tests {
     }
 
     #[test]
+    fn files_are_named_or_turned_off() {
+        let file = |kind, path: Option<&str>| {
+            Command::Link(LinkCommand::File { kind, path: path.map(str::to_owned) })
+        };
+        let left_to_right = FileKind::Trace(Some(Direction::LeftToRight));
+        assert_eq!(parsed("timeline off"), file(FileKind::Timeline, None));
+        assert_eq!(parsed("trace LR a b"), file(left_to_right, Some("a b")));
+        assert_eq!(parsed("trace LR"), file(FileKind::Trace(None), Some("LR")));
+        assert_eq!(parsed("pairs /x"), file(FileKind::Pairs, Some("/x")));
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
         for (line, status) in [
             ("foo 1", "1038 Function not implemented: there is no command 'foo'; see help"),
@@ -320,6 +394,12 @@ mod tests {
             ),
             ("markov-time 5+5", "1022 Invalid argument: '5+5' is not one time"),
             ("showcurrent x", "1022 Invalid argument: 'x' means nothing here"),
+            (
+                "profile 5g",
+                "1022 Invalid argument: there is no profile '5g'; there are lte, 3g, satellite, \
+                 dsl, wifi-bad, intercontinental",
+            ),
+            ("trace", "1022 Invalid argument: the path of a file is missing, or off"),
             ("stats xml", "1022 Invalid argument: 'xml' is not json"),
         ] {
             assert_eq!(refused(line), status, "{line:?}");

@@ -10,8 +10,11 @@ use console::Errno;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::{broadcast, mpsc};
 
+use crate::command::LinkCommand;
 use crate::daemon::tell;
 use crate::driver::{Shared, now};
+use crate::filter::Filter;
+use crate::reply::Reply;
 use crate::session::{MAX_SCRIPT, Session, Step};
 
 /// Octets read at once.
@@ -19,6 +22,9 @@ const READ: usize = 4096;
 
 /// How long a client that stopped reading may hold its session.
 const STALL_LIMIT: Duration = Duration::from_secs(5);
+
+/// The longest file that a command may name: the longest trace has 45 MB.
+const MAX_FILE: u64 = 64 << 20;
 
 /// Pieces of standard input that may wait.
 const PIECES: usize = 8;
@@ -80,12 +86,12 @@ fn take_steps(shared: &Shared, session: &mut Session) -> Option<End> {
     while let Some(step) = session.poll_step() {
         match step {
             Step::Execute(command) => {
-                let reply = shared.filter.borrow_mut().execute(&command, now());
-                session.handle_reply(&reply);
+                session.handle_reply(&execute(&mut shared.filter.borrow_mut(), &command));
                 shared.changed.notify_one();
             }
             Step::Read { path } => {
-                session.handle_script(load(&path).as_deref().map_err(|errno| *errno));
+                let text = load(&path, MAX_SCRIPT as u64);
+                session.handle_script(text.as_deref().map_err(|errno| *errno));
             }
             Step::Complain(complaint) => tell(&complaint.to_string()),
             Step::Close => return Some(End::Closed),
@@ -101,9 +107,20 @@ pub(crate) fn run_script(shared: &Shared, path: &str, text: &[u8]) {
     let _ = take_steps(shared, &mut session);
 }
 
-fn load(path: &str) -> Result<Vec<u8>, Errno> {
+fn execute(filter: &mut Filter, command: &LinkCommand) -> Reply {
+    let LinkCommand::File { kind, path: Some(path) } = command else {
+        return filter.execute(command, now());
+    };
+    let text = match load(path, MAX_FILE) {
+        Ok(text) => String::from_utf8_lossy(&text).into_owned(),
+        Err(errno) => return Reply::failure(errno),
+    };
+    filter.take_file(*kind, Some(&text), now()).into()
+}
+
+fn load(path: &str, limit: u64) -> Result<Vec<u8>, Errno> {
     let size = std::fs::metadata(path).map_err(|err| Errno::from(err.kind()))?.len();
-    if size > MAX_SCRIPT as u64 {
+    if size > limit {
         return Err(Errno::EFBIG);
     }
     std::fs::read(path).map_err(|err| Errno::from(err.kind()))

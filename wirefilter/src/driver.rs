@@ -258,7 +258,7 @@ impl<'a> Driver<'a> {
                 || lane.held.is_empty()
                     && lane.outbox.is_empty()
                     && self.sides[lane.sink].queued() == 0
-                    && filter.link().direction(lane.direction).poll_timeout().is_none()
+                    && filter.link().poll_lane(lane.direction).is_none()
         };
         limit.is_some_and(|limit| limit <= now) || self.lanes.iter().all(is_done)
     }
@@ -268,13 +268,12 @@ impl<'a> Driver<'a> {
         let filter = self.shared.filter.borrow();
         let link = filter.link();
         let lanes = self.lanes.iter().filter(|lane| !lane.dead).flat_map(|lane| {
-            let emulator = link.direction(lane.direction);
             // A full sink says itself when it has room.
-            let delivery = emulator.poll_timeout().filter(|_| lane.outbox.is_empty());
-            let ready = emulator.ready_at().unwrap_or(now);
+            let delivery = link.poll_lane(lane.direction).filter(|_| lane.outbox.is_empty());
+            let ready = link.direction(lane.direction).ready_at().unwrap_or(now);
             [delivery, (!lane.held.is_empty()).then_some(ready)]
         });
-        let others = [link.chain().poll_timeout(), self.ending.flatten()];
+        let others = [link.poll_change(), self.ending.flatten()];
         lanes.chain(others).flatten().min()
     }
 

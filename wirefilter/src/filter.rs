@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use console::Errno;
 use emulator::{
-    Both, DelayTable, Direction, EditError, Field, FieldError, Link, Seed, Settings, Verdict,
+    Both, DelayTable, Direction, EditError, Field, FieldError, Link, PairTable, Seed, Settings,
+    Timeline, Trace, Verdict,
 };
 
-use crate::command::LinkCommand;
+use crate::command::{FileKind, LinkCommand};
 use crate::reply::{Failure, Reply};
 use crate::stats;
 use crate::view::{self, LinkView};
@@ -42,9 +43,56 @@ impl Filter {
         Self { link, seed, one_way, blink, table: None }
     }
 
-    /// Gives shape `T` its meaning, for settings made from now on.
-    pub fn set_table(&mut self, table: DelayTable) {
-        self.table = Some(Arc::new(table));
+    /// Takes what a file holds; `None`: goes on without. Shape `T` gets its meaning for settings
+    /// made from now on.
+    ///
+    /// # Errors
+    /// Says in which line what is wrong; then nothing is changed.
+    pub fn take_file(
+        &mut self,
+        kind: FileKind,
+        text: Option<&str>,
+        now: Instant,
+    ) -> Result<(), Failure> {
+        let table = self.table.as_ref();
+        match kind {
+            FileKind::Distribution => {
+                let table = text.map(DelayTable::parse).transpose();
+                self.table = table.map_err(Failure::invalid)?.map(Arc::new);
+            }
+            FileKind::Timeline => {
+                let timeline = text.map(|text| Timeline::parse(text, table)).transpose();
+                let timeline = timeline.map_err(Failure::invalid)?.map(Arc::new);
+                self.link.set_timeline(timeline, now);
+            }
+            FileKind::Pairs => {
+                let pairs = text.map(|text| PairTable::parse(text, table)).transpose();
+                let pairs = pairs.map_err(Failure::invalid)?.unwrap_or_default();
+                self.link.set_pairs(Arc::new(pairs), now);
+            }
+            FileKind::Trace(only) => {
+                let trace = text.map(Trace::parse).transpose().map_err(Failure::invalid)?;
+                let trace = trace.map(Arc::new);
+                self.edit(0, now, |settings| {
+                    for direction in Direction::ALL {
+                        if only.is_none_or(|only| only == direction) {
+                            settings[direction].trace.clone_from(&trace);
+                        }
+                    }
+                    Ok(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        state: usize,
+        now: Instant,
+        edit: impl FnOnce(&mut Both<Settings>) -> Result<(), FieldError>,
+    ) -> Result<(), Failure> {
+        self.link.edit(state, now, edit).map_err(|err: EditError<_>| Failure::invalid(err))
     }
 
     /// Whether frames go from left to right only.
@@ -101,10 +149,7 @@ impl Filter {
             None => 0..1,
         };
         for state in states {
-            let apply = |settings: &mut Both<Settings>| change.apply(settings);
-            self.link
-                .edit(state, now, apply)
-                .map_err(|err: EditError<FieldError>| Failure::invalid(err))?;
+            self.edit(state, now, |settings| change.apply(settings))?;
         }
         Ok(())
     }
@@ -125,6 +170,13 @@ impl Filter {
             LinkCommand::ShowCurrent => return Reply::data([view::current(link.chain())]),
             LinkCommand::Stats { json: false } => return Reply::data(stats::text(self)),
             LinkCommand::Stats { json: true } => return Reply::data([stats::json(self)]),
+            LinkCommand::Profile(profile) => return self.replace(profile.settings(), now).into(),
+            LinkCommand::Clear => return self.replace(Both::default(), now).into(),
+            LinkCommand::File { kind, path: None } => {
+                return self.take_file(*kind, None, now).into();
+            }
+            // Who reads files does so before.
+            LinkCommand::File { path: Some(_), .. } => return Reply::failure(Errno::EOPNOTSUPP),
             LinkCommand::NumNodes(len) => link.set_len(*len, now),
             LinkCommand::SetNode(state) => link.set_current(*state, now),
             LinkCommand::Name { state, name } => link.set_name(*state, name),
@@ -132,6 +184,13 @@ impl Filter {
             LinkCommand::SetEdge { from, to, weight } => link.set_edge(*from, *to, *weight, now),
         };
         result.map_err(Failure::invalid).into()
+    }
+
+    fn replace(&mut self, settings: Both<Settings>, now: Instant) -> Result<(), Failure> {
+        self.edit(0, now, |state| {
+            *state = settings;
+            Ok(())
+        })
     }
 
     fn show(&self, state: Option<usize>) -> Reply {

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use anyhow::{Context as _, bail};
-use emulator::DelayTable;
+use anyhow::{Context as _, anyhow, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::blink::BlinkSocket;
 use crate::cli::{Arguments, Place, Sides, StatsFormat};
+use crate::command::{FileKind, LinkCommand, trace};
 use crate::console_io;
 use crate::daemon::{self, tell};
 use crate::driver::{Driver, Shared, now};
@@ -134,20 +134,34 @@ fn prepare(arguments: &Arguments, one_way: bool) -> anyhow::Result<Filter> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
     let mut filter = Filter::new(seed, one_way, blink, now());
     if let Some(path) = &arguments.distribution {
-        filter.set_table(DelayTable::parse(&read(path)?).with_context(|| in_file(path))?);
+        take_file(&mut filter, FileKind::Distribution, path)?;
+    }
+    if let Some(profile) = arguments.profile {
+        filter.execute(&LinkCommand::Profile(profile), now());
     }
     for (field, value) in arguments.settings() {
-        filter.set(field, value, now()).map_err(|failure| anyhow::anyhow!(failure.reason))?;
+        filter.set(field, value, now()).map_err(|failure| anyhow!(failure.reason))?;
+    }
+    for text in &arguments.trace {
+        let (direction, path) = trace(text);
+        take_file(&mut filter, FileKind::Trace(direction), Path::new(path))?;
+    }
+    if let Some(path) = &arguments.pairs {
+        take_file(&mut filter, FileKind::Pairs, path)?;
+    }
+    if let Some(path) = &arguments.timeline {
+        take_file(&mut filter, FileKind::Timeline, path)?;
     }
     Ok(filter)
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn in_file(path: &Path) -> String {
-    format!("{} is not what it should be", path.display())
+fn take_file(filter: &mut Filter, kind: FileKind, path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let text = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
+    let text = String::from_utf8_lossy(&text);
+    filter
+        .take_file(kind, Some(&text), now())
+        .map_err(|failure| anyhow!("{shown}, {}", failure.reason))
 }
 
 fn started(sides: &Sides, one_way: bool) -> String {

@@ -1,18 +1,40 @@
 //! What was done, as text and as JSON, beside what is asked.
 
-use emulator::{Counters, Direction, DropReason, Statistic};
+use emulator::{Counters, Direction, DropReason, Emulator, Pair, Statistic};
 use serde_json::{Value, json};
 
-use crate::filter::Filter;
+use crate::filter::{Filter, Octets};
 use crate::view::general;
 
 /// Some lines for each direction that frames go.
 pub fn text(filter: &Filter) -> Vec<String> {
     let mut lines = vec![format!("Seed {}", filter.seed())];
     for &direction in directions(filter) {
-        let emulator = filter.link().direction(direction);
-        let (counters, waiting) = (emulator.counters(), emulator.waiting());
-        lines.push(format!(
+        lines.extend(lines_of(&direction.to_string(), filter.link().direction(direction)));
+    }
+    for (pair, direction, emulator) in pairs(filter) {
+        lines.extend(lines_of(&format!("{pair} {direction}"), emulator));
+    }
+    lines
+}
+
+/// Each pair that has settings of its own, in each direction.
+fn pairs(filter: &Filter) -> impl Iterator<Item = (Pair, Direction, &Emulator<Octets>)> {
+    let link = filter.link();
+    link.pairs().rows().iter().flat_map(move |(pair, _)| {
+        let emulator = |&direction| Some((*pair, direction, link.pair(direction, *pair)?));
+        directions(filter).iter().filter_map(emulator)
+    })
+}
+
+fn lines_of(direction: &str, emulator: &Emulator<Octets>) -> [String; 5] {
+    let (counters, waiting) = (emulator.counters(), emulator.waiting());
+    let drops: Vec<String> = DropReason::ALL
+        .iter()
+        .map(|reason| format!("{reason} {}", counters.dropped(*reason)))
+        .collect();
+    [
+        format!(
             "{direction} in {} packets {} bytes, out {} packets {} bytes, waiting {} packets {} bytes",
             counters.received,
             counters.received_octets,
@@ -20,13 +42,9 @@ pub fn text(filter: &Filter) -> Vec<String> {
             counters.delivered_octets,
             waiting.frames,
             waiting.octets
-        ));
-        let drops: Vec<String> = DropReason::ALL
-            .iter()
-            .map(|reason| format!("{reason} {}", counters.dropped(*reason)))
-            .collect();
-        lines.push(format!("{direction} dropped: {}", drops.join(", ")));
-        lines.push(format!(
+        ),
+        format!("{direction} dropped: {}", drops.join(", ")),
+        format!(
             "{direction} loss {} %, mean burst {}, dup {} %, reordered {}, corrupted {}, noisy {} \
              ({} bits)",
             number(counters.loss_percent()),
@@ -36,11 +54,10 @@ pub fn text(filter: &Filter) -> Vec<String> {
             counters.corrupted,
             counters.noisy,
             counters.flipped_bits
-        ));
-        lines.push(format!("{direction} delay ms: {}", times(&counters.delay)));
-        lines.push(format!("{direction} late ms: {}", times(&counters.lateness)));
-    }
-    lines
+        ),
+        format!("{direction} delay ms: {}", times(&counters.delay)),
+        format!("{direction} late ms: {}", times(&counters.lateness)),
+    ]
 }
 
 /// The same on one line.
@@ -49,17 +66,30 @@ pub fn json(filter: &Filter) -> String {
     object.insert("seed".to_owned(), json!(filter.seed()));
     object.insert("state".to_owned(), json!(filter.link().chain().current()));
     for &direction in directions(filter) {
-        let emulator = filter.link().direction(direction);
-        let waiting = emulator.waiting();
-        let mut value = of_counters(emulator.counters());
-        value["waiting"] = json!({ "packets": waiting.frames, "bytes": waiting.octets });
-        object.insert(direction.to_string(), value);
+        object.insert(direction.to_string(), of_emulator(filter.link().direction(direction)));
+    }
+    let mut rows = Vec::new();
+    for (pair, direction, emulator) in pairs(filter) {
+        let mut row = of_emulator(emulator);
+        row["pair"] = json!(pair.to_string());
+        row["direction"] = json!(direction.to_string());
+        rows.push(row);
+    }
+    if !rows.is_empty() {
+        object.insert("pairs".to_owned(), Value::Array(rows));
     }
     Value::Object(object).to_string()
 }
 
 fn directions(filter: &Filter) -> &'static [Direction] {
     if filter.is_one_way() { &[Direction::LeftToRight] } else { &Direction::ALL }
+}
+
+fn of_emulator(emulator: &Emulator<Octets>) -> Value {
+    let waiting = emulator.waiting();
+    let mut value = of_counters(emulator.counters());
+    value["waiting"] = json!({ "packets": waiting.frames, "bytes": waiting.octets });
+    value
 }
 
 fn of_counters(counters: &Counters) -> Value {

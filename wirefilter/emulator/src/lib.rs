@@ -24,11 +24,15 @@
 //! | a distribution, from a file too | [`Spread`], [`Shape`], [`DelayTable`] |
 //! | settings as people write them | [`Field`], [`notation`] |
 //! | a recorded bottleneck | [`Trace`] |
+//! | links with names | [`Profile`] |
+//! | settings over time | [`Timeline`] |
+//! | settings for pairs of stations | [`PairTable`] |
 //! | what was done | [`Counters`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod action;
 mod bottleneck;
 pub mod chain;
 mod chance;
@@ -37,17 +41,22 @@ pub mod counters;
 pub mod emulator;
 pub mod field;
 pub mod frame;
+mod lane;
 mod line;
 pub mod link;
 pub mod loss;
 mod noise;
 pub mod notation;
+pub mod pairs;
+pub mod profile;
 mod random;
 pub mod settings;
 pub mod spread;
+pub mod timeline;
 pub mod trace;
 pub mod units;
 
+pub use action::{Action, ActionError};
 pub use chain::{Chain, ChainError, Step};
 pub use counters::{Counters, DropReason, Statistic};
 pub use emulator::{
@@ -58,8 +67,11 @@ pub use frame::Frame;
 pub use link::{Both, Direction, EditError, Link};
 pub use loss::{FourStates, LossStates, RowError};
 pub use notation::{NotationError, Target};
+pub use pairs::{Pair, PairError, PairTable};
+pub use profile::Profile;
 pub use random::Seed;
 pub use settings::{Chance, Discipline, Order, Queue, Settings};
 pub use spread::{DelayTable, Shape, Spread, TableError};
+pub use timeline::{Timeline, TimelineError, TimelinePlayer};
 pub use trace::{Trace, TraceError};
 pub use units::{BurstLength, Noise, Octets, Percent, Quantity, Rate, ValueError};

@@ -3,13 +3,17 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::{Index, IndexMut};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::chain::{Chain, ChainError, Step};
 use crate::emulator::{Emulator, Verdict};
 use crate::frame::Frame;
+use crate::lane::Lane;
+use crate::pairs::{Pair, PairTable};
 use crate::random::Seed;
 use crate::settings::Settings;
+use crate::timeline::{Timeline, TimelinePlayer};
 use crate::units::Percent;
 
 /// A direction of a link.
@@ -75,26 +79,29 @@ impl<T> IndexMut<Direction> for Both<T> {
 const MAX_STEPS: usize = 1024;
 
 /// A link: an [`Emulator`] for each direction, whose settings are those of the current state of a
-/// [`Chain`]. The directions have nothing else in common.
+/// [`Chain`], which a [`Timeline`] may change; and others for pairs of stations that have a row in
+/// a [`PairTable`]. The directions have nothing else in common.
 #[derive(Debug)]
 pub struct Link<F> {
     chain: Chain<Both<Settings>>,
-    emulators: Both<Emulator<F>>,
+    timeline: Option<TimelinePlayer>,
+    lanes: Both<Lane<F>>,
     steps: VecDeque<Step>,
 }
 
 impl<F: Frame> Link<F> {
     /// A link with one state.
     pub fn new(settings: Both<Settings>, seed: Seed, now: Instant) -> Self {
-        let emulator = |direction: Direction, child| {
-            Emulator::new(settings[direction].clone(), seed.child(child), now)
+        let lane = |direction: Direction, child| {
+            Lane::new(direction, settings[direction].clone(), seed.child(child), now)
         };
         Self {
-            emulators: Both {
-                left_to_right: emulator(Direction::LeftToRight, 1),
-                right_to_left: emulator(Direction::RightToLeft, 2),
+            lanes: Both {
+                left_to_right: lane(Direction::LeftToRight, 1),
+                right_to_left: lane(Direction::RightToLeft, 2),
             },
             chain: Chain::new(settings, seed),
+            timeline: None,
             steps: VecDeque::new(),
         }
     }
@@ -102,24 +109,45 @@ impl<F: Frame> Link<F> {
     /// As [`Emulator::handle_frame`].
     pub fn handle_frame(&mut self, direction: Direction, frame: F, now: Instant) -> Verdict {
         self.advance(now);
-        self.emulators[direction].handle_frame(frame, now)
+        self.lanes[direction].handle_frame(frame, now)
     }
 
     /// As [`Emulator::poll_delivery`].
     pub fn poll_delivery(&mut self, direction: Direction, now: Instant) -> Option<F> {
         self.advance(now);
-        self.emulators[direction].poll_delivery(now)
+        self.lanes[direction].poll_delivery(now)
     }
 
     /// When to call [`Self::poll_delivery`] again, for either direction.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deliveries = Direction::ALL.map(|direction| self.emulators[direction].poll_timeout());
-        deliveries.into_iter().chain([self.chain.poll_timeout()]).flatten().min()
+        let deliveries = Direction::ALL.map(|direction| self.lanes[direction].poll_timeout());
+        deliveries.into_iter().chain([self.poll_change()]).flatten().min()
     }
 
-    /// One direction, to look at.
+    /// When the next delivery of one direction is due.
+    pub fn poll_lane(&self, direction: Direction) -> Option<Instant> {
+        self.lanes[direction].poll_timeout()
+    }
+
+    /// When the settings change by themselves: a step of the chain or of the timeline.
+    pub fn poll_change(&self) -> Option<Instant> {
+        let timeline = self.timeline.as_ref().and_then(TimelinePlayer::poll_timeout);
+        self.chain.poll_timeout().into_iter().chain(timeline).min()
+    }
+
+    /// One direction, to look at: what has no row in the table of pairs.
     pub fn direction(&self, direction: Direction) -> &Emulator<F> {
-        &self.emulators[direction]
+        self.lanes[direction].own()
+    }
+
+    /// The pairs that have a row.
+    pub fn pairs(&self) -> &PairTable {
+        self.lanes[Direction::LeftToRight].pairs()
+    }
+
+    /// One direction of a pair that has a row, to look at.
+    pub fn pair(&self, direction: Direction, pair: Pair) -> Option<&Emulator<F>> {
+        self.lanes[direction].pair(pair)
     }
 
     /// The chain, to look at.
@@ -152,6 +180,22 @@ impl<F: Frame> Link<F> {
             self.apply(now);
         }
         Ok(())
+    }
+
+    /// Plays a timeline from `now` on, in place of the one before; `None` ends that. Steps for
+    /// states that do not exist are left out.
+    pub fn set_timeline(&mut self, timeline: Option<Arc<Timeline>>, now: Instant) {
+        self.advance(now);
+        self.timeline = timeline.map(|timeline| TimelinePlayer::new(timeline, now));
+        self.advance(now);
+    }
+
+    /// Gives pairs of stations settings of their own. Frames that are on their way arrive.
+    pub fn set_pairs(&mut self, pairs: Arc<PairTable>, now: Instant) {
+        self.advance(now);
+        for direction in Direction::ALL {
+            self.lanes[direction].set_pairs(pairs.clone(), now);
+        }
     }
 
     /// As [`Chain::set_len`].
@@ -209,14 +253,36 @@ impl<F: Frame> Link<F> {
         self.chain.set_edge(from, to, weight, now)
     }
 
-    /// Lets the chain step until `now`, and has the settings follow at each step's own instant.
+    /// Lets chain and timeline step until `now`, in the order of their instants, and has the
+    /// settings follow at each step's own.
     fn advance(&mut self, now: Instant) {
-        if self.chain.poll_timeout().is_none_or(|next| next > now) {
+        while let Some(next) = self.poll_change().filter(|next| *next <= now) {
+            let timeline = self.timeline.as_ref().and_then(TimelinePlayer::poll_timeout);
+            if timeline == Some(next) {
+                self.play(now);
+            } else if let Some(step) = self.chain.handle_timeout(next) {
+                self.follow(step);
+            }
+        }
+    }
+
+    /// Takes the next steps of the timeline.
+    fn play(&mut self, now: Instant) {
+        let Some(player) = &mut self.timeline else { return };
+        let Some((at, actions)) = player.handle_timeout(now) else {
+            // Nothing is due any more, or ever.
+            if player.poll_timeout().is_none_or(|next| next <= now) {
+                self.timeline = None;
+            }
             return;
+        };
+        for action in actions {
+            if let Ok(settings) = self.chain.value_mut(action.state().unwrap_or(0)) {
+                // What can be wrong was found when the timeline was read.
+                let _ = action.apply(settings);
+            }
         }
-        while let Some(step) = self.chain.handle_timeout(now) {
-            self.follow(step);
-        }
+        self.apply(at);
     }
 
     fn follow(&mut self, step: Step) {
@@ -233,8 +299,8 @@ impl<F: Frame> Link<F> {
     fn apply(&mut self, at: Instant) {
         for direction in Direction::ALL {
             let settings = &self.chain.current_value()[direction];
-            if self.emulators[direction].settings() != settings {
-                self.emulators[direction].set(settings.clone(), at);
+            if self.lanes[direction].own().settings() != settings {
+                self.lanes[direction].set_own(settings.clone(), at);
             }
         }
     }
@@ -252,77 +318,4 @@ pub enum EditError<E> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::convert::Infallible;
-
-    use super::*;
-    use crate::spread::Spread;
-
-    #[expect(clippy::disallowed_methods, reason = "fake time counts from a real instant")]
-    fn start() -> Instant {
-        Instant::now()
-    }
-
-    const MS: Duration = Duration::from_millis(1);
-
-    fn delayed(delay: Duration) -> Settings {
-        Settings { delay: Spread::from(delay), ..Settings::default() }
-    }
-
-    #[test]
-    fn a_long_delay_one_way_does_not_hold_back_the_other() {
-        let start = start();
-        let settings = Both { left_to_right: delayed(MS * 1000), right_to_left: delayed(MS) };
-        let mut link = Link::<Vec<u8>>::new(settings, Seed::new(1), start);
-        link.handle_frame(Direction::LeftToRight, vec![1], start);
-        link.handle_frame(Direction::RightToLeft, vec![2], start);
-        assert_eq!(link.poll_timeout(), Some(start + MS));
-        assert_eq!(link.poll_delivery(Direction::RightToLeft, start + MS), Some(vec![2]));
-        assert_eq!(link.poll_timeout(), Some(start + MS * 1000));
-    }
-
-    #[test]
-    fn the_directions_have_chances_of_their_own() {
-        let start = start();
-        let settings = Settings { loss: Percent::new(50.0).unwrap().into(), ..Settings::default() };
-        let mut link = Link::<Vec<u8>>::new(Both::alike(settings), Seed::new(1), start);
-        let fate = |link: &mut Link<Vec<u8>>, direction| -> Vec<Verdict> {
-            (0..100).map(|_| link.handle_frame(direction, vec![0], start)).collect()
-        };
-        let there = fate(&mut link, Direction::LeftToRight);
-        assert_ne!(there, fate(&mut link, Direction::RightToLeft));
-    }
-
-    #[test]
-    fn a_step_of_the_chain_changes_the_settings_at_its_own_instant() {
-        let start = start();
-        let mut link = Link::<Vec<u8>>::new(Both::default(), Seed::new(1), start);
-        link.set_len(2, start).unwrap();
-        let edit = |both: &mut Both<Settings>| {
-            *both = Both::alike(delayed(MS * 7));
-            Ok::<_, Infallible>(())
-        };
-        link.edit(1, start, edit).unwrap();
-        link.set_edge(0, 1, Percent::ALL, start).unwrap();
-        assert_eq!(link.poll_timeout(), Some(start + MS * 100));
-        let before = link.handle_frame(Direction::LeftToRight, vec![1], start + MS * 99);
-        assert_eq!(before, Verdict::Accepted { copies: 1 });
-        assert!(link.poll_delivery(Direction::LeftToRight, start + MS * 99).is_some());
-        link.handle_frame(Direction::LeftToRight, vec![2], start + MS * 300);
-        assert_eq!(link.direction(Direction::LeftToRight).poll_timeout(), Some(start + MS * 307));
-        assert_eq!(link.poll_step(), Some(Step { from: 0, to: 1, at: start + MS * 100 }));
-        assert_eq!(link.poll_step(), None);
-    }
-
-    #[test]
-    fn an_edit_that_fails_changes_nothing() {
-        let start = start();
-        let mut link = Link::<Vec<u8>>::new(Both::alike(delayed(MS)), Seed::new(1), start);
-        let result = link.edit(0, start, |both| {
-            both.left_to_right = delayed(MS * 2);
-            Err("too bad")
-        });
-        assert_eq!(result, Err(EditError::Edit("too bad")));
-        assert_eq!(*link.direction(Direction::LeftToRight).settings(), delayed(MS));
-    }
-}
+mod tests;

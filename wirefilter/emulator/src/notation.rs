@@ -137,7 +137,7 @@ pub(crate) fn list(text: &str) -> Result<Vec<f64>, NotationError> {
 }
 
 /// A number at the beginning of a text, and the rest.
-fn number(text: &str) -> Result<(f64, &str), NotationError> {
+pub(crate) fn number(text: &str) -> Result<(f64, &str), NotationError> {
     let text = text.trim_start();
     let octets = text.as_bytes();
     let digits = |from: usize| {

@@ -44,7 +44,14 @@ fn live() {
     wait_for("the queue", || {
         console.ask("showinfo\n").contains("Waiting packets in delay queues 3\n").then_some(())
     });
-    console.ask("bandwidth 0\n");
+    let broken = path(&scene, "timeline");
+    fs::write(&broken, "0 loss 1\n\n\n\n\n\n7s los 2\n").unwrap();
+    let answer = console.ask(&format!("timeline {}\n", broken.display()));
+    assert_eq!(answer, "1022 Invalid argument: line 7: there is no setting 'los'\n");
+    assert!(console.ask("showinfo\n").contains("Loss   0+0U\n"), "nothing has changed");
+    assert_eq!(console.ask("profile lte\n"), "1000 Success\n");
+    assert!(console.ask("showinfo\n").contains("Bandw  1.5e+06+0U\n"));
+    assert_eq!(console.ask("clear\n"), "1000 Success\n");
     assert_eq!([(); 3].map(|()| number(&piped.receive())), [3, 4, 5]);
 }
 

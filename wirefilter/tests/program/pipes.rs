@@ -19,6 +19,7 @@ pub(crate) const TRIALS: &[Row] = &[
     ("a_wrong_value_ends_it_with_the_word", &[], wrong_values),
     ("both_directions_go_through_dpipe", &["dpipe"], dpipe),
     ("speed_holds_the_sender_back", &[], speed),
+    ("files_set_profiles_times_pairs_and_traces", &[], files),
     ("statistics_are_told_at_the_end", &[], statistics),
     ("each_frame_blinks", &[], blink),
     ("nothing_is_lost_when_the_reader_is_slow", &[], slow_reader),
@@ -172,6 +173,61 @@ fn speed() {
     }
     let took = now() - begun;
     assert!(took >= Duration::from_millis(100), "{took:?}");
+}
+
+fn files() {
+    let scene = scene();
+    let write = |name: &str, text: &str| {
+        let path = path(&scene, name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // Of 50 frames from two stations one half is lost by its pair, the other passes a trace.
+    let station = |last: u8, number: u8| {
+        let mut frame = vec![0; 60];
+        (frame[5], frame[6], frame[11], frame[20]) = (9, 2, last, number);
+        frame
+    };
+    let pairs = write("pairs", "02:00:00:00:00:01 * loss 100\n");
+    let trace = write("trace", "1\n2\n");
+    let timeline = write("timeline", "0 mtu 100\n");
+    let options = [
+        "--pairs",
+        &pairs,
+        "--trace",
+        &format!("LR {trace}"),
+        "--timeline",
+        &timeline,
+        "-m",
+        "50",
+        "--stats=json",
+    ];
+    let mut piped = Piped::start(OURS, &options);
+    for number in 0..50 {
+        piped.send(&station(number % 2 + 1, number));
+    }
+    let numbers: Vec<u8> = piped.rest().iter().map(|frame| frame[20]).collect();
+    assert!(numbers.iter().copied().eq((1..50).step_by(2)), "{numbers:?}");
+
+    piped.running.ended();
+    let said = piped.running.said();
+    let json: serde_json::Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!(json["pairs"][0]["pair"], "02:00:00:00:00:01 *");
+    assert_eq!(json["pairs"][0]["dropped"]["lost"], 25);
+    assert_eq!(json["LR"]["in"]["packets"], 25);
+
+    let broken = write("broken", "0 loss 1\n5s los 2\n");
+    for (options, error) in [
+        (["--timeline", &broken], "line 2: there is no setting 'los'"),
+        (["--pairs", &timeline], "line 1: '0' is no MAC address and not *"),
+        (["--trace", &pairs], "line 1: "),
+        (["--profile", "5g"], "there are lte, 3g, satellite, dsl, wifi-bad, intercontinental"),
+    ] {
+        let mut piped = Piped::start(OURS, &options);
+        assert_eq!(piped.running.ended().code(), Some(1), "{options:?}");
+        let said = piped.running.said();
+        assert!(said.contains(error), "{said}");
+    }
 }
 
 fn statistics() {
