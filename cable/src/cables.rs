@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::address::Target;
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::failure::CloseCode;
+use crate::failure::{CloseCode, Failure};
 use crate::hello::Introduction;
 use crate::identity::{Identity, PublicKey};
 use crate::link::Link;
@@ -81,6 +81,8 @@ pub enum CableEvent {
     Down {
         /// Which cable.
         cable: CableId,
+        /// Why.
+        failure: Failure,
     },
 }
 

@@ -8,7 +8,9 @@
 //! | what cables and the mesh do | `cabling.rs`, `plane/meshed.rs` |
 //! | what is behind a port | `port.rs`, `port/` |
 //! | the loop that ties it together | `driver.rs` |
-//! | what a request of `vdecable` does | `requests.rs`; what it shows, `status.rs` |
+//! | what a request of `vdecable` does | `requests.rs` |
+//! | what it shows | `readings.rs` on the data plane, `views.rs` off it; `status.rs` |
+//! | which events are told | `reporter.rs`; who hears them, `journal.rs` |
 //! | what a command of VDE's console does | `vde_switch/execute.rs` |
 //! | daemon, pidfile, management socket | `vde_switch/` |
 
@@ -18,12 +20,15 @@ mod cli;
 mod config;
 mod control_socket;
 mod driver;
+mod journal;
 mod local_socket;
 mod logging;
 mod plane;
 mod port;
 mod pressure;
+mod readings;
 mod refused;
+mod reporter;
 mod requests;
 mod signals;
 mod state;
@@ -31,3 +36,4 @@ mod status;
 mod sys;
 pub mod vde_switch;
 pub mod vdenode;
+mod views;

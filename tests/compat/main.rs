@@ -13,6 +13,7 @@ mod ring;
 mod sockets;
 mod switch;
 mod tools;
+mod views;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         tools::trials,
         ring::trials,
         abuse::trials,
+        views::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

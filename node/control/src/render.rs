@@ -1,9 +1,13 @@
 //! Views as text for a terminal: pure functions from a view to a string.
 
+mod network;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
+
+pub use network::{cable_table, event, nodes, skipped, traces};
 
 /// The answer to `vdecable status`.
 pub fn status(status: &Status) -> String {
@@ -162,20 +166,25 @@ pub fn ports(ports: &[PortStatus]) -> String {
 /// The answer to `vdecable macs`.
 pub fn macs(macs: &[MacEntry]) -> String {
     if macs.is_empty() {
-        return "no MAC addresses known yet: no station has sent a frame\n".to_owned();
+        return "no such MAC addresses known: no station has sent a frame\n".to_owned();
     }
-    let mut table = Table::new(&["MAC", "VLAN", "PORT", "KIND", "AGE", "WHERE"]);
+    let mut table = Table::new(&["MAC", "VLAN", "NODE", "PORT", "KIND", "AGE", "WHERE"]);
     for entry in macs {
         table.row([
             entry.mac.clone(),
             if entry.vlan == 0 { "-".to_owned() } else { entry.vlan.to_string() },
-            entry.port.to_string(),
-            entry.kind.clone(),
-            duration(entry.age_seconds),
-            entry.description.clone(),
+            or_dash(entry.node.clone()),
+            or_dash(entry.port.map(|port| port.to_string())),
+            or_dash(entry.kind.clone()),
+            or_dash(entry.age_seconds.map(duration)),
+            or_dash(entry.description.clone()),
         ]);
     }
     table.finish()
+}
+
+fn or_dash(cell: Option<String>) -> String {
+    cell.unwrap_or_else(|| "-".to_owned())
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> String {
@@ -233,6 +242,7 @@ impl Table {
                     let _ = write!(out, "{cell:<width$}  ", width = widths[i]);
                 }
             }
+            out.truncate(out.trim_end_matches(' ').len());
             out.push('\n');
         }
         out

@@ -162,19 +162,25 @@ pub struct PortStatus {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// One entry of the filtering database.
+/// A station that is known, wherever in the network it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MacEntry {
     /// The station.
     pub mac: String,
     /// Its VLAN; 0 is untagged.
     pub vlan: u16,
-    /// Its port.
-    pub port: u32,
+    /// The node that it is behind; none for a moment after that node has left.
+    pub node: Option<String>,
+    /// That node's key.
+    pub key: Option<String>,
+    /// Whether that is this node.
+    pub here: bool,
+    /// Its port, which only its own node knows.
+    pub port: Option<u32>,
     /// That port's kind.
-    pub kind: String,
+    pub kind: Option<String>,
     /// That port's description.
-    pub description: String,
-    /// Time since its last frame, to the second.
-    pub age_seconds: f64,
+    pub description: Option<String>,
+    /// Time since its last frame, to the second, which only its own node knows.
+    pub age_seconds: Option<f64>,
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Instant;
 
-use cable::Link;
 use cable::link::Peer;
+use cable::{Link, Signer};
 use ether::FrameHeader;
 use fabric::{Change, DropReason, PortId, RemoteId, Station, announces};
+use mesh::Mesh;
 use mesh::beat::Beat;
 use mesh::engine::{
     Event, Heard, LinkError, LinkId, Neighbour, Payload, PortState, ProtocolFault, Room,
@@ -64,9 +65,18 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
-    /// Does what the mesh has to do by now, and sends what it has to say. Gives what an operator
-    /// should hear of, and when to come again.
-    pub(crate) fn turn_mesh(&mut self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+    /// What the mesh knows.
+    pub(crate) fn mesh(&self) -> &Mesh<Signer> {
+        &self.mesh
+    }
+
+    /// What an operator should hear of.
+    pub(crate) fn mesh_events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.mesh.poll_event()).collect()
+    }
+
+    /// Does what the mesh has to do by now, and sends what it has to say. Gives when to come again.
+    pub(crate) fn turn_mesh(&mut self, now: Instant) -> Option<Instant> {
         if self.mesh.poll_timeout().is_some_and(|due| due <= now) {
             self.mesh.handle_timeout(now);
         }
@@ -85,8 +95,7 @@ impl Plane {
         }
         self.follow_stations(now);
         self.follow_loops(now);
-        let events = std::iter::from_fn(|| self.mesh.poll_event()).collect();
-        (events, self.mesh.poll_timeout())
+        self.mesh.poll_timeout()
     }
 
     /// Tells the mesh, and consoles, what the bridge has learned: from `frame`, if it is one that
