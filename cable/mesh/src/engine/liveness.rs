@@ -76,6 +76,8 @@ pub(super) struct Liveness {
     acked: Option<(u32, Instant)>,
     peer_deaf: bool,
     round_trip: Option<Duration>,
+    /// The least round trip that was measured since some time, to be smoothed in.
+    sample: Option<(Instant, Duration)>,
     last_look: Instant,
     grace_until: Instant,
     /// A moving average of the share of lost beats, in parts of 65 536.
@@ -97,6 +99,7 @@ impl Liveness {
             acked: None,
             peer_deaf: false,
             round_trip: None,
+            sample: None,
             last_look: now,
             grace_until: now,
             loss: 0,
@@ -115,7 +118,8 @@ impl Liveness {
         }
     }
 
-    /// Smoothed as in RFC 6298; `None` before the first answer.
+    /// Smoothed as in RFC 6298, from the least of every two or more answers; `None` before the
+    /// first.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
@@ -159,10 +163,25 @@ impl Liveness {
         }
         self.acked = Some((heard.sequence, sent));
         let sample = now.saturating_duration_since(sent).saturating_sub(heard.held);
-        self.round_trip = Some(match self.round_trip {
-            None => sample,
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-        });
+        self.measure(sample, now);
+    }
+
+    /// Of several measurements the least counts: a node that was stopped answers what came
+    /// meanwhile as if it had just come, and one whose clock leapt measures the leap. Taken for
+    /// round trips, these seconds would slow the beats until the other end gives the cable up.
+    fn measure(&mut self, sample: Duration, now: Instant) {
+        let Some(smoothed) = self.round_trip else {
+            self.round_trip = Some(sample);
+            return;
+        };
+        let (since, least) =
+            self.sample.map_or((now, sample), |(at, least)| (at, least.min(sample)));
+        if now < since + self.pace() / 2 {
+            self.sample = Some((since, least));
+        } else {
+            self.sample = None;
+            self.round_trip = Some((smoothed * 7 + least) / 8);
+        }
     }
 
     /// A beat if one is due.
