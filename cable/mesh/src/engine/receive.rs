@@ -221,12 +221,15 @@ impl<A: Authority> Mesh<A> {
             return Err(ProtocolFault::Order);
         }
         let link = self.links.get_mut(&id).ok_or(ProtocolFault::UnknownLink)?;
+        let mut untold = Vec::new();
         for node in self.database.range(digest.first, digest.last) {
             let theirs = entries.binary_search_by_key(&node.key, |entry| entry.origin);
             let Ok(at) = theirs else {
-                // What cannot be reached is news to nobody.
+                // What cannot be reached is news to nobody, until it can be.
                 if node.is_reachable() {
                     push_all(&mut link.pending, node);
+                } else {
+                    untold.push(node.key);
                 }
                 continue;
             };
@@ -244,6 +247,9 @@ impl<A: Authority> Mesh<A> {
         }
         if digest.answer && digest.first == NodeKey::MIN {
             link.digest_due = Some(DigestCursor { next: NodeKey::MIN, answer: false });
+        }
+        for key in untold {
+            self.database.set_untold(&key);
         }
         Ok(())
     }

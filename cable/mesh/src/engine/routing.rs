@@ -233,9 +233,13 @@ impl<A: Authority> Mesh<A> {
         if node.is_reachable() == reachable {
             return;
         }
-        let who = self.who(node.key);
+        let key = node.key;
+        let who = self.who(key);
         self.events.push(if reachable { Event::NodeJoined(who) } else { Event::NodeLeft(who) });
         self.database.set_reachable(index, reachable, now);
+        for slot in self.database.take_untold(index) {
+            self.spread(slot, key, None);
+        }
         self.owner_changed(index, now);
     }
 

@@ -169,3 +169,19 @@ fn floods_get_through_while_a_cable_comes() {
         assert_eq!(lab.deliveries(frame), [1, 1, 0, 1, 1]);
     }
 }
+
+#[test]
+fn a_neighbour_that_came_meanwhile_hears_of_nodes_that_come_back() {
+    let mut lab = Lab::new(4);
+    lab.cable(0, 1, ms(2));
+    let broken = lab.cable(1, 2, ms(2));
+    lab.run(secs(5));
+    lab.close(broken);
+    lab.run(secs(1));
+    // Node 2 remembers node 0, of which there is nothing to tell now, nor anything new later.
+    lab.cable(2, 3, ms(2));
+    lab.run(secs(1));
+    lab.cable(1, 2, ms(2));
+    lab.run(ms(200));
+    lab.assert_whole(&[0, 1, 2, 3]);
+}
