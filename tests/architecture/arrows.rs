@@ -25,7 +25,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { package: "fabric", ours: &["ether"], reserved: &[] },
     Arrow { package: "gateway", ours: &["ether"], reserved: &[] },
     Arrow { package: "mesh", ours: &["ether"], reserved: &[] },
-    Arrow { package: "emulator", ours: &[], reserved: &[] },
+    Arrow { package: "emulator", ours: &["ether"], reserved: &[] },
     Arrow { package: "console", ours: &["ether"], reserved: &[] },
     // I/O libraries.
     Arrow { package: "vdeplug", ours: &[], reserved: IO },
@@ -39,7 +39,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { package: "vdecable", ours: &["ether", "mesh", "vdeplug", "control"], reserved: CABLE },
     Arrow {
         package: "wirefilter",
-        ours: &["ether", "emulator", "vdeplug", "control"],
+        ours: &["emulator", "console", "vdeplug"],
         reserved: PROGRAM,
     },
 ];
