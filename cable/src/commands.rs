@@ -33,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Status => Request::Status,
         Command::Ports => Request::Ports,
         Command::Macs => Request::Macs,
+        Command::Wire(arguments) => arguments.request()?,
         Command::Plug { .. } => unreachable!("it was run above: it needs no node"),
     };
     let answer = client.ask(&request)?;
@@ -45,6 +46,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Answer::Status(status) => render::status(&status),
         Answer::Ports { ports } => render::ports(&ports),
         Answer::Macs { macs } => render::macs(&macs),
+        Answer::Wires { wires } => render::wires(&wires),
+        Answer::WireProfiles { profiles } => render::wire_profiles(&profiles),
         Answer::Done { message } => message,
         Answer::Cable { cable, .. } => cable,
     });

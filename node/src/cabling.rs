@@ -72,6 +72,7 @@ fn plug_in(
         plane.unplug(place);
         return Err(err.into());
     }
+    plane.attach_wire(&cable.to_string(), place.port);
     shard.cables.set_port(cable, Some(place.port.0));
     let pumped = shard.clone();
     let pump = tokio::task::spawn_local(async move {

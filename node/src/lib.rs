@@ -10,6 +10,7 @@
 //! | the loop that ties it together | `driver.rs` |
 //! | what a request of `vdecable` does | `requests.rs`; what it shows, `status.rs` |
 //! | what a command of VDE's console does | `vde_switch/execute.rs` |
+//! | what a wire does to frames | `wire.rs` |
 //! | daemon, pidfile, management socket | `vde_switch/` |
 
 mod accounts;
@@ -31,3 +32,4 @@ mod status;
 mod sys;
 pub mod vde_switch;
 pub mod vdenode;
+mod wire;

@@ -9,6 +9,7 @@ use fabric::PortId;
 
 use crate::driver::{Shard, now};
 use crate::port::{Endpoint, Port};
+use crate::wire;
 
 /// The node as a whole.
 pub(crate) fn node(shard: &Shard) -> Status {
@@ -46,6 +47,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         refused: refused.collect(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
         warnings: shard.cables.warnings(),
+        wires: wire::view::wires(shard, now),
     }
 }
 

@@ -17,6 +17,7 @@
 //! |---|---|
 //! | a command or its answer | [`message`] |
 //! | a field of the status view | [`status`] |
+//! | wires | [`wire`] |
 //! | how a view looks in a terminal | [`render`] |
 //! | the socket itself | [`transport`] |
 
@@ -28,5 +29,6 @@ pub mod path;
 pub mod render;
 pub mod status;
 pub mod transport;
+pub mod wire;
 
 pub use message::{Answer, Failure, Request};

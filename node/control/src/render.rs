@@ -1,8 +1,11 @@
 //! Views as text for a terminal: pure functions from a view to a string.
 
+mod wire;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+pub use self::wire::{wire_profiles, wires};
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
 
 /// The answer to `vdecable status`.
@@ -37,6 +40,9 @@ pub fn status(status: &Status) -> String {
     for trusted in &status.trusted {
         let name = trusted.name.as_deref().unwrap_or("-");
         line("trusted", &format!("{}  {name}", trusted.key));
+    }
+    for wire in &status.wires {
+        line("wire", &wire::wire_line(wire));
     }
     for warning in &status.warnings {
         line("warning", warning);

@@ -50,8 +50,8 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
-    /// Beats came by a cable.
-    pub(crate) fn handle_beats(&mut self, port: PortId, beats: &[Beat], now: Instant) {
+    /// Beats came by a cable, and have crossed its wire if it has one.
+    pub(super) fn handle_beats_now(&mut self, port: PortId, beats: &[Beat], now: Instant) {
         for beat in beats {
             self.mesh.handle_beat(LinkId(port.0), beat, now);
         }
@@ -74,7 +74,7 @@ impl Plane {
                         self.mesh.handle_room(link, Room::Full);
                     }
                 }
-                Payload::Beat(beat) => cable.send_beat(&beat),
+                Payload::Beat(beat) => self.send_beat(PortId(link.0), &beat, now),
             }
         }
         let events = std::iter::from_fn(|| self.mesh.poll_event()).collect();
@@ -92,7 +92,7 @@ impl Plane {
         }
     }
 
-    fn cable(&self, port: PortId) -> Option<Rc<Link>> {
+    pub(super) fn cable(&self, port: PortId) -> Option<Rc<Link>> {
         self.port(port)?.endpoints.iter().find_map(|endpoint| match &endpoint.io {
             PortIo::Cable(link) => Some(link.clone()),
             _ => None,
