@@ -1,5 +1,5 @@
 //! Every cable of a node: those that it was told to keep, which it dials for ever, and those that
-//! peers opened. Which of several with one peer serve, [`admission`] decides.
+//! peers opened. Which of several with one peer serve is decided in `admission`.
 //!
 //! ```text
 //!   dialled here:   Connecting ⇄ Retrying        (back-off of `redial`)

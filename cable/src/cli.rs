@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::wire::WireArguments;
+
 /// Plugs cables between nodes, and shows what a node knows.
 #[derive(Debug, Parser)]
 #[command(name = "vdecable", version, max_term_width = 100)]
@@ -93,6 +95,9 @@ pub(crate) enum Command {
         #[arg(long)]
         no_follow: bool,
     },
+    /// Make the link to a guest or another node worse, or show what was made of it
+    #[command(after_long_help = crate::wire::help())]
+    Wire(Box<WireArguments>),
     /// Be a plug: frames on standard input and output, in VDE's stream form
     ///
     /// For dpipe, ssh and cmd://, as vde_plug is. Needs no node of ours: any VDE switch will do.

@@ -40,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Nodes => Request::Nodes,
         Command::Cables => Request::Cables,
         Command::Trace { target, vlan } => Request::Trace { target, vlan },
+        Command::Wire(arguments) => arguments.request()?,
         Command::Plug { .. } => unreachable!("it was run above: it needs no node"),
     };
     let answer = client.ask(&request)?;
@@ -56,6 +57,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Answer::Cables { cables } => render::cable_table(&cables),
         Answer::Trace { traces } => render::traces(&traces),
         Answer::Events => return Err(surprise()),
+        Answer::Wires { wires } => render::wires(&wires),
+        Answer::WireProfiles { profiles } => render::wire_profiles(&profiles),
         Answer::Done { message } => message,
         Answer::Cable { cable, .. } => cable,
     });

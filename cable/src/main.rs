@@ -4,6 +4,7 @@
 mod cli;
 mod commands;
 mod plug;
+mod wire;
 
 use std::io;
 use std::process::ExitCode;

@@ -81,6 +81,7 @@ fn plug_in(
         return Err(err.into());
     }
     shard.reporter.cable_up(shard, cable, place.port, link.peer());
+    plane.attach_wire(&cable.to_string(), place.port);
     shard.cables.set_port(cable, Some(place.port.0));
     let (pumped, pumped_link) = (shard.clone(), link.clone());
     let pump = tokio::task::spawn_local(async move {

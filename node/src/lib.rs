@@ -12,6 +12,7 @@
 //! | what it shows | `readings.rs` on the data plane, `views.rs` off it; `status.rs` |
 //! | which events are told | `reporter.rs`; who hears them, `journal.rs` |
 //! | what a command of VDE's console does | `vde_switch/execute.rs` |
+//! | what a wire does to frames | `wire.rs` |
 //! | daemon, pidfile, management socket | `vde_switch/` |
 
 mod accounts;
@@ -37,3 +38,4 @@ mod sys;
 pub mod vde_switch;
 pub mod vdenode;
 mod views;
+mod wire;

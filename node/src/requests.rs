@@ -1,15 +1,17 @@
 //! What the node does for each request of the control socket.
 
+use std::rc::Rc;
+
 use cable::cables::CableError;
 use cable::{PublicKey, Target};
 use control::{Answer, Failure, Request};
 
 use crate::driver::Shard;
 use crate::readings::{self, Reading};
-use crate::status;
+use crate::{status, wire};
 
 /// Carries a request out.
-pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Reading, Failure> {
+pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Reading, Failure> {
     let answer = match request {
         Request::Id => {
             Answer::Id { name: shard.name.clone(), key: shard.identity.public().to_string() }
@@ -29,6 +31,9 @@ pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Reading, F
         Request::Untrust { key } => untrust(shard, &key)?,
         Request::Connect { address } => connect(shard, &address).await?,
         Request::Disconnect { cable } => disconnect(shard, &cable)?,
+        Request::Wires => wire::requests::list(shard),
+        Request::Wire { target, change } => wire::requests::handle(shard, target, change).await?,
+        Request::WireProfiles => wire::requests::profiles(),
     };
     Ok(answer.into())
 }
@@ -96,7 +101,10 @@ async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
 
 fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
     match shard.cables.disconnect(which) {
-        Ok(cable) => Ok(Answer::Done { message: format!("cable {cable} pulled out") }),
+        Ok(cable) => {
+            wire::requests::forget_cable(shard, &cable.to_string());
+            Ok(Answer::Done { message: format!("cable {cable} pulled out") })
+        }
         Err(err) => Err(Failure::new(
             "no cable was pulled out",
             err,

@@ -7,6 +7,7 @@ use control::status::{RefusedBy, RefusedKey, Status, TrustedKey};
 
 use crate::driver::{Shard, now};
 use crate::port::Port;
+use crate::wire;
 
 /// The node as a whole.
 pub(crate) fn node(shard: &Shard) -> Status {
@@ -44,6 +45,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         refused: refused.collect(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
         warnings: shard.cables.warnings(),
+        wires: wire::view::wires(shard, now),
     }
 }
 

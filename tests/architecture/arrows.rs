@@ -33,7 +33,10 @@ const ARROWS: &[Arrow] = &[
     // Programs. `vdecable` is the library `cable` too.
     Arrow {
         package: "vdenode",
-        ours: &["ether", "fabric", "gateway", "console", "vdeplug", "control", "vdecable", "mesh"],
+        ours: &[
+            "ether", "fabric", "gateway", "emulator", "console", "vdeplug", "control", "vdecable",
+            "mesh",
+        ],
         reserved: NODE,
     },
     Arrow { package: "vdecable", ours: &["ether", "mesh", "vdeplug", "control"], reserved: CABLE },

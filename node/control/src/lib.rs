@@ -30,6 +30,7 @@
 //! | a field of `status`, `ports` or `macs` | [`status`] |
 //! | a field of `nodes`, `cables` or `trace` | [`network`] |
 //! | an event or its sentence | [`event`] |
+//! | wires | [`wire`] |
 //! | how a view looks in a terminal | [`render`] |
 //! | the socket itself | [`transport`] |
 
@@ -43,5 +44,6 @@ pub mod path;
 pub mod render;
 pub mod status;
 pub mod transport;
+pub mod wire;
 
 pub use message::{Answer, Failure, Request};

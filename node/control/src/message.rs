@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::event::Told;
 use crate::network::{CableDetail, NodeStatus, Trace};
 use crate::status::{MacEntry, PortStatus, Status};
+use crate::wire::{WireChange, WireProfile, WireStatus, WireTarget};
 
 /// The version of the control protocol. A node refuses any other and says which it speaks.
 pub const VERSION: u32 = 1;
@@ -78,6 +79,18 @@ pub enum Request {
         /// Cable id (`c1`), address as given to `connect`, peer name or peer key.
         cable: String,
     },
+    /// Every wire: what is asked of it and what it achieved.
+    Wires,
+    /// Make a link worse, or better again, or show it when nothing is to be changed.
+    Wire {
+        /// Which one.
+        target: WireTarget,
+        /// How.
+        #[serde(default)]
+        change: WireChange,
+    },
+    /// The kinds of link that can be asked for by name.
+    WireProfiles,
 }
 
 /// What a node answers when it did what was asked.
@@ -126,6 +139,16 @@ pub enum Answer {
         cable: String,
         /// False when it was there before.
         created: bool,
+    },
+    /// Answer to [`Request::Wires`], and to [`Request::Wire`] with that one.
+    Wires {
+        /// Ports by number, then cables, then pairs.
+        wires: Vec<WireStatus>,
+    },
+    /// Answer to [`Request::WireProfiles`].
+    WireProfiles {
+        /// Every profile.
+        profiles: Vec<WireProfile>,
     },
     /// Nothing to show but that it is done.
     Done {

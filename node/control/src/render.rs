@@ -1,10 +1,12 @@
 //! Views as text for a terminal: pure functions from a view to a string.
 
 mod network;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+pub use self::wire::{wire_profiles, wires};
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
 
 pub use network::{cable_table, event, nodes, skipped, traces};
@@ -41,6 +43,9 @@ pub fn status(status: &Status) -> String {
     for trusted in &status.trusted {
         let name = trusted.name.as_deref().unwrap_or("-");
         line("trusted", &format!("{}  {name}", trusted.key));
+    }
+    for wire in &status.wires {
+        line("wire", &wire::wire_line(wire));
     }
     for warning in &status.warnings {
         line("warning", warning);

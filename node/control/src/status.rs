@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::WireStatus;
+
 /// The node as a whole.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -36,6 +38,9 @@ pub struct Status {
     pub refused_plugs: BTreeMap<String, u64>,
     /// What an operator should know and can change.
     pub warnings: Vec<String>,
+    /// Links that are worse than they are.
+    #[serde(default)]
+    pub wires: Vec<WireStatus>,
 }
 
 /// A key of the trust list.

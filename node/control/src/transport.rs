@@ -15,8 +15,9 @@ use tokio::sync::broadcast::{self, error::RecvError};
 use crate::event::Told;
 use crate::message::{self, Answer, Failure, Heard, Request, StreamLine};
 
-/// The longest request line. The longest real request is a key and a name.
-pub const MAX_LINE: usize = 64 * 1024;
+/// The longest request line. The longest real request holds a recorded trace of half a million
+/// lines; only the node's owner can send one.
+pub const MAX_LINE: usize = 4 * 1024 * 1024;
 
 /// The longest answer line a client accepts: a full filtering database of 65 536 entries.
 const MAX_ANSWER: u64 = 32 * 1024 * 1024;
@@ -287,7 +288,7 @@ mod tests {
         endless.extend_from_slice(b"\n{\"v\":1,\"command\":\"id\"}\n");
         let answer = dialogue(&endless);
         assert_eq!(answer.lines().count(), 1, "the connection ends: {answer}");
-        assert!(answer.contains("longer than 65536"));
+        assert!(answer.contains("longer than 4194304"));
     }
 
     fn joined(name: &str) -> Arc<Told> {

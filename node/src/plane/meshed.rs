@@ -57,8 +57,8 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
-    /// Beats came by a cable.
-    pub(crate) fn handle_beats(&mut self, port: PortId, beats: &[Beat], now: Instant) {
+    /// Beats came by a cable, and have crossed its wire if it has one.
+    pub(super) fn handle_beats_now(&mut self, port: PortId, beats: &[Beat], now: Instant) {
         for beat in beats {
             self.mesh.handle_beat(LinkId(port.0), beat, now);
         }
@@ -90,7 +90,7 @@ impl Plane {
                         self.mesh.handle_room(link, Room::Full);
                     }
                 }
-                Payload::Beat(beat) => cable.send_beat(&beat),
+                Payload::Beat(beat) => self.send_beat(PortId(link.0), &beat, now),
             }
         }
         self.follow_stations(now);
@@ -218,7 +218,7 @@ impl Plane {
         let _ = self.follow_changes(None, now);
     }
 
-    fn cable(&self, port: PortId) -> Option<Rc<Link>> {
+    pub(super) fn cable(&self, port: PortId) -> Option<Rc<Link>> {
         self.port(port)?.endpoints.iter().find_map(|endpoint| match &endpoint.io {
             PortIo::Cable(link) => Some(link.clone()),
             _ => None,
