@@ -133,7 +133,7 @@ pub struct Arguments {
     #[arg(require_equals = true, default_missing_value = "text")]
     pub stats: Option<StatsFormat>,
 
-    /// Two networks to connect: PATH, PATH[PORT], vde://PATH, or -
+    /// Two networks to connect: PATH, `PATH[PORT]`, vde://PATH, or -
     #[arg(value_name = "VNL", num_args = 2)]
     vnls: Vec<String>,
 }

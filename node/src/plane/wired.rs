@@ -119,8 +119,8 @@ impl Plane {
             };
             congested = full.or(congested);
         }
-        let told = port.or(match loads.last().map(|load| load.cargo) {
-            Some(Cargo::Pair { egress, .. }) => Some(egress),
+        let told = port.or_else(|| match loads.last()?.cargo {
+            Cargo::Pair { egress, .. } => Some(egress),
             _ => None,
         });
         let drops = lane.settle(now);
