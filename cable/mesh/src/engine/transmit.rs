@@ -10,7 +10,7 @@ use crate::message::{Bounded, Digest, MAX_DIGEST_ENTRIES, MAX_RECORDS, Message, 
 const RECORD_OCTETS: usize = 32 << 10;
 
 impl<A: Authority> Mesh<A> {
-    /// The next thing to send. A cable without [room](Room) gets beats only.
+    /// The next thing to send. A cable without [room](super::Room) gets beats only.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         if let Some((link, beat)) = self.beats.pop_front() {
             return Some(Transmit { link, payload: Payload::Beat(beat) });
