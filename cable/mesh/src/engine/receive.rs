@@ -202,13 +202,16 @@ impl<A: Authority> Mesh<A> {
             .map(|(_, node)| node)
             .find(|node| node.key != key && node.state.nick == nick && node.is_reachable());
         let Some(other) = other.map(|node| node.key) else { return };
-        let (keeper, loser) = (key.min(other), key.max(other));
-        if loser == self.config.key {
-            self.change_nick(keeper, now);
-        } else {
-            let (keeper, loser) = (self.who(keeper), self.who(loser));
-            self.alarm(Event::NickClash { nick, keeper, loser }, now);
+        // Both change, and not only the higher: what the one has flooded under this nick would be
+        // taken for what the other floods.
+        if key == self.config.key {
+            return self.change_nick(other, now);
         }
+        if other == self.config.key {
+            return self.change_nick(key, now);
+        }
+        let (keeper, loser) = (self.who(key.min(other)), self.who(key.max(other)));
+        self.alarm(Event::NickClash { nick, keeper, loser }, now);
     }
 
     fn handle_digest(&mut self, id: LinkId, digest: &Digest) -> Result<(), ProtocolFault> {

@@ -140,7 +140,7 @@ impl<A: Authority> Mesh<A> {
                 && vertex != topology.own()
             {
                 let links = self.shared_links(topology.own_links(), reach.first);
-                // Of two nodes with one nick the one with the lower key keeps it.
+                // Of two nodes with one nick the one with the lower key is found.
                 routes.entry(node.state.nick).or_insert(Route { links, hops: reach.hops });
             }
         }
