@@ -13,6 +13,10 @@ use crate::beat::{Beat, Heard};
 /// Beats whose time of sending is remembered; at the fastest pace they are 3 s.
 const REMEMBERED: usize = 64;
 
+/// Round trips of which the shortest stands for the path itself: about 10 s. The others waited in
+/// queues, and a route that follows queues swings.
+const SAMPLES: usize = 32;
+
 /// Up to this round trip the pace is that of the settings; above, beats are as many to a round
 /// trip as here.
 const PACE_ROUND_TRIP: Duration = Duration::from_millis(150);
@@ -78,6 +82,7 @@ pub(super) struct Liveness {
     round_trip: Option<Duration>,
     /// The least round trip that was measured since some time, to be smoothed in.
     sample: Option<(Instant, Duration)>,
+    samples: VecDeque<Duration>,
     last_look: Instant,
     grace_until: Instant,
     /// A moving average of the share of lost beats, in parts of 65 536.
@@ -100,6 +105,7 @@ impl Liveness {
             peer_deaf: false,
             round_trip: None,
             sample: None,
+            samples: VecDeque::new(),
             last_look: now,
             grace_until: now,
             loss: 0,
@@ -122,6 +128,11 @@ impl Liveness {
     /// first.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    /// The shortest of the last 32; `None` before the first answer.
+    pub(super) fn shortest_round_trip(&self) -> Option<Duration> {
+        self.samples.iter().min().copied()
     }
 
     /// The share of the other end's beats that do not arrive, 0 to 1.
@@ -163,6 +174,10 @@ impl Liveness {
         }
         self.acked = Some((heard.sequence, sent));
         let sample = now.saturating_duration_since(sent).saturating_sub(heard.held);
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
         self.measure(sample, now);
     }
 

@@ -4,9 +4,10 @@
 
 mod chaos;
 mod faults;
+mod graph;
 mod identity;
 mod lab;
 mod loops;
+mod observer;
 mod routes;
-mod scale;
 mod stations;

@@ -167,7 +167,7 @@ fn a_loss_of_one_in_four_is_not_taken_for_death() {
     lab.run(Duration::from_secs(1));
     lab.changes();
     lab.loss = [250, 250];
-    lab.run(Duration::from_secs(3600));
+    lab.run(Duration::from_secs(1200));
     assert_eq!(lab.changes(), []);
     let loss = lab.ends[0].loss();
     assert!((0.1..0.5).contains(&loss), "{loss}");
