@@ -40,11 +40,7 @@ const ARROWS: &[Arrow] = &[
         reserved: NODE,
     },
     Arrow { package: "vdecable", ours: &["ether", "mesh", "vdeplug", "control"], reserved: CABLE },
-    Arrow {
-        package: "wirefilter",
-        ours: &["emulator", "console", "vdeplug"],
-        reserved: PROGRAM,
-    },
+    Arrow { package: "wirefilter", ours: &["emulator", "console", "vdeplug"], reserved: PROGRAM },
 ];
 
 /// A runtime and sockets.

@@ -12,6 +12,7 @@ mod ring;
 mod sockets;
 mod switch;
 mod tools;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         console::trials,
         nixos::trials,
         tools::trials,
+        wire::trials,
         ring::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()

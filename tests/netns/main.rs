@@ -5,6 +5,7 @@ mod cable;
 mod faults;
 mod hosts;
 mod users;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -12,5 +13,5 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Netns).needs(&["ip", "nft", "ping", "sh"]);
-    users::trials(faults::trials(cable::trials(suite))).run()
+    wire::trials(users::trials(faults::trials(cable::trials(suite)))).run()
 }
