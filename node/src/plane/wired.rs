@@ -119,7 +119,7 @@ impl Plane {
             };
             congested = full.or(congested);
         }
-        let told = port.or(match loads.last().map(|load| load.cargo) {
+        let told = port.or_else(|| match loads.last().map(|load| load.cargo) {
             Some(Cargo::Pair { egress, .. }) => Some(egress),
             _ => None,
         });
