@@ -63,6 +63,10 @@ pub(crate) struct Wire {
     _deliveries: Vec<Task>,
 }
 
+/// Batches that are handed on in one turn of the data plane, in which a port brings one. What is due
+/// is late already; with as much in as out, a busy node would be ever later.
+const BATCHES: usize = 4;
+
 /// What a user said last.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
@@ -247,9 +251,14 @@ async fn play(wire: Weak<Wire>, timeline: Rc<Timeline>, base: Both<Settings>, st
 async fn deliver(shard: Rc<Shard>, lane: Rc<Lane>, direction: Direction) {
     loop {
         lane.ready().await;
-        let congested = shard.plane.borrow_mut().deliver(&lane, direction, now());
-        wait_for_room(congested).await;
-        // One batch a turn: the ports and the cables come next.
+        for _ in 0..BATCHES {
+            let congested = shard.plane.borrow_mut().deliver(&lane, direction, now());
+            wait_for_room(congested).await;
+            if !lane.is_due() {
+                break;
+            }
+        }
+        // The ports and the cables come next.
         tokio::task::yield_now().await;
     }
 }

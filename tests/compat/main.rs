@@ -14,6 +14,7 @@ mod sockets;
 mod switch;
 mod tools;
 mod views;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         console::trials,
         nixos::trials,
         tools::trials,
+        wire::trials,
         ring::trials,
         abuse::trials,
         views::trials,

@@ -95,6 +95,8 @@ pub(crate) struct Lane {
     active: Cell<bool>,
     /// Nothing happens to frames but a constant delay.
     whole: Cell<bool>,
+    /// Something is due now.
+    is_due: Cell<bool>,
     alarm: Alarm,
     ready: Rc<Notify>,
     /// At which port the wire is. A cable's is at none while the cable is down, a pair's never.
@@ -119,6 +121,7 @@ impl Lane {
         let lane = Self {
             active: Cell::default(),
             whole: Cell::default(),
+            is_due: Cell::default(),
             inner: RefCell::new(Inner {
                 emulator: Emulator::new(settings, seed, now),
                 measured: Measured::new(emulator::Counters::default(), now),
@@ -209,7 +212,13 @@ impl Lane {
         self.active.set(due.is_some() || *settings != Settings::default());
         let delay = Spread { variation: Duration::ZERO, ..settings.delay.clone() };
         self.whole.set(*settings == Settings { delay, ..Settings::default() });
+        self.is_due.set(due.is_some_and(|due| due <= now));
         self.alarm.set(due, now);
+    }
+
+    /// Whether something was due when the lane was last settled.
+    pub(crate) fn is_due(&self) -> bool {
+        self.is_due.get()
     }
 
     /// Waits until something is due.

@@ -32,6 +32,7 @@ pub(super) struct Measured {
     /// Frames for which there was no memory.
     pub(super) refused: u64,
     delays: Histogram,
+    octets: u64,
     /// The sum of delays, in seconds.
     sum: f64,
     last: Option<f64>,
@@ -130,6 +131,7 @@ impl Measured {
             base,
             refused: 0,
             delays: Histogram::new(),
+            octets: 0,
             sum: 0.0,
             last: None,
             jitter: 0.0,
@@ -151,6 +153,7 @@ impl Measured {
         }
         self.last = Some(delay);
         let octets = octets as u64;
+        self.octets += octets;
         match &mut self.window {
             Some(window) if now.saturating_duration_since(window.start) < WINDOW => {
                 window.octets += octets;
@@ -184,8 +187,8 @@ impl Measured {
         Achieved {
             seconds: now.saturating_duration_since(self.since).as_secs_f64(),
             received: received + self.refused,
-            delivered: counters.delivered - base.delivered,
-            delivered_octets: counters.delivered_octets - base.delivered_octets,
+            delivered: self.delays.total,
+            delivered_octets: self.octets,
             loss_percent: share(lost, judged).map(|share| share * 100.0),
             copies: counters.copies - base.copies,
             damaged: counters.corrupted + counters.noisy - base.corrupted - base.noisy,
