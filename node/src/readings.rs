@@ -12,6 +12,7 @@ use mesh::authority::NodeKey;
 use mesh::engine::{CableView, NodeView};
 
 use crate::driver::{Shard, now};
+use crate::plane::Plane;
 use crate::port::{Counters, Endpoint, Peer, Port};
 use crate::reporter::given_names;
 use crate::status::description_of;
@@ -40,6 +41,7 @@ pub(crate) struct PortReading {
     pub(crate) port: PortId,
     pub(crate) kind: &'static str,
     pub(crate) description: String,
+    pub(crate) blocked: bool,
     pub(crate) peer: Option<Peer>,
     pub(crate) max_frame: usize,
     pub(crate) offload: bool,
@@ -136,15 +138,17 @@ impl Nodes {
 
 /// Every port in use, by number.
 pub(crate) fn ports(shard: &Shard) -> Vec<PortReading> {
-    shard.plane.borrow().ports().map(|(id, port)| read_port(id, port)).collect()
+    let plane = shard.plane.borrow();
+    plane.ports().map(|(id, port)| read_port(&plane, id, port)).collect()
 }
 
-fn read_port(id: PortId, port: &Port) -> PortReading {
+fn read_port(plane: &Plane, id: PortId, port: &Port) -> PortReading {
     let first = port.endpoints.first();
     PortReading {
         port: id,
         kind: first.map(|endpoint| endpoint.io.kind()).unwrap_or_default(),
         description: description_of(port),
+        blocked: plane.bridge.is_blocked(id),
         peer: first.and_then(|endpoint| endpoint.peer),
         max_frame: port.endpoints.iter().map(|e| e.max_frame).min().unwrap_or(0),
         offload: port.endpoints.iter().all(Endpoint::has_offload),
@@ -197,7 +201,9 @@ pub(crate) fn trace(shard: &Shard, target: &str, vlan: Option<u16>) -> Box<Trace
             let found = vlans.map(VlanId).filter_map(|vlan| {
                 let location = plane.bridge.locate(vlan, mac, now)?;
                 let (port, node) = match location {
-                    Location::Port(id) => (plane.port(id).map(|port| read_port(id, port)), own?),
+                    Location::Port(id) => {
+                        (plane.port(id).map(|port| read_port(&plane, id, port)), own?)
+                    }
                     Location::Remote(owner) => {
                         let owner = nodes.known.iter().find(|node| node.nick.get() == owner.0)?;
                         (None, owner.key)

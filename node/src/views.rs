@@ -47,6 +47,7 @@ fn port(reading: PortReading) -> PortStatus {
         port: reading.port.0,
         kind: reading.kind.to_owned(),
         description: reading.description,
+        blocked: reading.blocked,
         pid: reading.peer.and_then(|peer| peer.pid),
         uid: reading.peer.map(|peer| peer.uid),
         max_frame: reading.max_frame,

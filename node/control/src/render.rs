@@ -154,6 +154,9 @@ pub fn ports(ports: &[PortStatus]) -> String {
         if let Some(pid) = port.pid {
             let _ = write!(who, " (pid {pid}, uid {})", port.uid.unwrap_or_default());
         }
+        if port.blocked {
+            who.push_str("; blocked: it is part of a loop outside");
+        }
         table.row([
             port.port.to_string(),
             port.kind.clone(),

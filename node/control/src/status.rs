@@ -147,6 +147,9 @@ pub struct PortStatus {
     pub kind: String,
     /// What the client called itself, the interface, or the peer.
     pub description: String,
+    /// Whether it is kept out of the network, because somebody joined it to another port outside.
+    #[serde(default)]
+    pub blocked: bool,
     /// Who plugged in: process id.
     pub pid: Option<u32>,
     /// Who plugged in: user id.

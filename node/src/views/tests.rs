@@ -79,6 +79,7 @@ fn stations(node: Option<&str>, vlan: Option<u16>) -> Result<Vec<MacEntry>, Fail
         port: PortId(4),
         kind: "vde",
         description: "QEMU".into(),
+        blocked: false,
         peer: None,
         max_frame: 1514,
         offload: false,

@@ -119,6 +119,7 @@ fn ports_are_a_table_with_drops_by_reason() {
         port: 1,
         kind: "vde".into(),
         description: "QEMU".into(),
+        blocked: true,
         pid: Some(42),
         uid: Some(1000),
         max_frame: 9234,
@@ -132,7 +133,7 @@ fn ports_are_a_table_with_drops_by_reason() {
     assert_eq!(
         ports(&[port]),
         "PORT  KIND  RX FRAMES  RX BYTES  TX FRAMES  TX BYTES  DROPS         WHO\n\
-         1     vde   10         999 B     2000000    3.0 GB    7 queue-full  QEMU (pid 42, uid 1000)\n"
+         1     vde   10         999 B     2000000    3.0 GB    7 queue-full  QEMU (pid 42, uid 1000); blocked: it is part of a loop outside\n"
     );
 }
 
