@@ -1,5 +1,5 @@
 //! Every cable of a node: those that it was told to keep, which it dials for ever, and those that
-//! peers opened. Which of several with one peer serve, [`admission`] decides.
+//! peers opened. Which of several with one peer serve is decided in `admission`.
 //!
 //! ```text
 //!   dialled here:   Connecting ⇄ Retrying        (back-off of `redial`)
@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 
 use crate::address::Target;
 use crate::endpoint::{Endpoint, EndpointError};
-use crate::failure::CloseCode;
+use crate::failure::{CloseCode, Failure};
 use crate::hello::Introduction;
 use crate::identity::{Identity, PublicKey};
 use crate::link::Link;
@@ -81,6 +81,8 @@ pub enum CableEvent {
     Down {
         /// Which cable.
         cable: CableId,
+        /// Why.
+        failure: Failure,
     },
 }
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::wire::WireArguments;
+
 /// Plugs cables between nodes, and shows what a node knows.
 #[derive(Debug, Parser)]
 #[command(name = "vdecable", version, max_term_width = 100)]
@@ -58,10 +60,12 @@ pub(crate) enum Command {
     },
     /// Show the node, its cables, and the keys that were refused
     Status,
+    /// Show every node of the network, how far it is, and why it is out of reach
+    Nodes,
+    /// Show every cable: its path, its traffic, whether frames take it, and why not
+    Cables,
     /// Show every port with its counters
     Ports,
-    /// Show every MAC address known and where it is
-    Macs,
     /// Show the addresses of machines, at the node that is the gateway
     Leases,
     /// Keep an address for a machine, or forget one
@@ -81,6 +85,38 @@ pub(crate) enum Command {
         #[arg(long, requires = "port")]
         remove: bool,
     },
+    /// Show every MAC address known in the whole network, and where it is
+    Macs {
+        /// Only those behind this node, by name or key
+        #[arg(long, value_name = "NODE")]
+        at: Option<String>,
+        /// Only those in this VLAN; 0 is untagged
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=4094))]
+        vlan: Option<u16>,
+    },
+    /// Show where a station or a node is, and every cable on the way there
+    Trace {
+        /// A MAC address, or a node's name or key
+        #[arg(value_name = "MAC|NODE")]
+        target: String,
+        /// Only in this VLAN, when it is a station; 0 is untagged
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=4094))]
+        vlan: Option<u16>,
+    },
+    /// Show what happens, as it happens, until interrupted
+    ///
+    /// Cables and nodes that come and go, loops, duplicate stations. Ends with 3 when the node ends.
+    Events {
+        /// Show so many of the latest events first; the node keeps 100
+        #[arg(long, value_name = "N", default_value = "0")]
+        last: usize,
+        /// Only those of --last: do not wait for more
+        #[arg(long)]
+        no_follow: bool,
+    },
+    /// Make the link to a guest or another node worse, or show what was made of it
+    #[command(after_long_help = crate::wire::help())]
+    Wire(Box<WireArguments>),
     /// Be a plug: frames on standard input and output, in VDE's stream form
     ///
     /// For dpipe, ssh and cmd://, as vde_plug is. Needs no node of ours: any VDE switch will do.

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use control::message::StreamLine;
 use control::path::Surroundings;
 use control::status::{CableState, CableStatus};
-use control::transport::Client;
+use control::transport::{AskError, Client};
 use control::{Answer, Failure, Request, message, render};
 
 use crate::cli::{Cli, Command, LeaseCommand};
@@ -26,19 +27,26 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let mut client = Client::connect(&path)?;
     let request = match cli.command {
         Command::Connect { address, wait } => return connect(&mut client, address, wait, cli.json),
+        Command::Events { last, no_follow } => {
+            return events(&mut client, last, !no_follow, cli.json);
+        }
         Command::Id => Request::Id,
         Command::Trust { key, name } => Request::Trust { key, name },
         Command::Untrust { key } => Request::Untrust { key },
         Command::Disconnect { cable } => Request::Disconnect { cable },
         Command::Status => Request::Status,
         Command::Ports => Request::Ports,
-        Command::Macs => Request::Macs,
         Command::Leases => Request::Leases,
         Command::Lease(LeaseCommand::Add { address, mac, name }) => {
             Request::LeaseAdd { address, mac, name }
         }
         Command::Lease(LeaseCommand::Remove { address }) => Request::LeaseRemove { address },
         Command::Forward { protocol, port, to, remove } => forward(protocol, port, to, remove)?,
+        Command::Macs { at, vlan } => Request::Macs { node: at, vlan },
+        Command::Nodes => Request::Nodes,
+        Command::Cables => Request::Cables,
+        Command::Trace { target, vlan } => Request::Trace { target, vlan },
+        Command::Wire(arguments) => arguments.request()?,
         Command::Plug { .. } => unreachable!("it was run above: it needs no node"),
     };
     let answer = client.ask(&request)?;
@@ -53,6 +61,12 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Answer::Macs { macs } => render::macs(&macs),
         Answer::Leases { leases } => render::leases(&leases),
         Answer::Forwards { forwards } => render::forwards(&forwards),
+        Answer::Nodes { nodes } => render::nodes(&nodes),
+        Answer::Cables { cables } => render::cable_table(&cables),
+        Answer::Trace { traces } => render::traces(&traces),
+        Answer::Events => return Err(surprise()),
+        Answer::Wires { wires } => render::wires(&wires),
+        Answer::WireProfiles { profiles } => render::wire_profiles(&profiles),
         Answer::Done { message } => message,
         Answer::Cable { cable, .. } => cable,
     });
@@ -94,7 +108,7 @@ fn connect(
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let Answer::Cable { cable: id, created } = client.ask(&Request::Connect { address })? else {
-        anyhow::bail!("the node answered something else; use the vdecable that came with it");
+        return Err(surprise());
     };
     let deadline = now() + wait;
     let mut told = None;
@@ -128,9 +142,40 @@ fn connect(
     }
 }
 
+/// Shows events until the node or the reader ends.
+fn events(
+    client: &mut Client,
+    last: usize,
+    follow: bool,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let Answer::Events = client.ask(&Request::Events { last, follow })? else {
+        return Err(surprise());
+    };
+    while let Some(line) = client.next_event()? {
+        let text = match line {
+            StreamLine::Event(heard) if as_json => compact(&heard),
+            StreamLine::Event(heard) => render::event(&heard),
+            StreamLine::Skipped(_) if as_json => compact(&line),
+            StreamLine::Skipped(count) => render::skipped(count),
+        };
+        if try_to_show(&text).is_err() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    if follow {
+        return Err(AskError::Ended { path: client.path().to_owned() }.into());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn surprise() -> anyhow::Error {
+    anyhow::anyhow!("the node answered something else; use the vdecable that came with it")
+}
+
 fn look_at(client: &mut Client, id: &str) -> anyhow::Result<CableStatus> {
     let Answer::Status(status) = client.ask(&Request::Status)? else {
-        anyhow::bail!("the node answered something else; use the vdecable that came with it");
+        return Err(surprise());
     };
     let cable = status.cables.into_iter().find(|cable| cable.id == id);
     cable.with_context(|| format!("cable {id} was pulled out meanwhile"))
@@ -150,6 +195,10 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).expect("views are plain data with string keys")
 }
 
+fn compact(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("views are plain data with string keys")
+}
+
 /// Prints a failure in the form in which the node would say it.
 pub(crate) fn show_json_failure(failure: &Failure) {
     show(&message::encode_answer(Err(failure.clone())));
@@ -157,7 +206,12 @@ pub(crate) fn show_json_failure(failure: &Failure) {
 
 /// Prints; a reader that has closed the pipe has seen enough.
 fn show(text: &str) {
+    let _ = try_to_show(text);
+}
+
+fn try_to_show(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     let newline = if text.ends_with('\n') { "" } else { "\n" };
-    let _ = write!(out, "{text}{newline}");
+    write!(out, "{text}{newline}")?;
+    out.flush()
 }

@@ -4,20 +4,31 @@
 mod cli;
 mod commands;
 mod plug;
+mod wire;
 
 use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use clap::error::ErrorKind;
 use control::transport::AskError;
 
 fn main() -> ExitCode {
     // Not `Cli::parse`: its exit code for help would be the same, but not for a closed pipe.
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
-        Err(err) => {
-            let _ = err.print();
-            return if err.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        Err(err) if err.use_stderr() => {
+            // The flags were not understood; the wish for JSON is.
+            if std::env::args_os().skip(1).take_while(|w| w != "--").any(|w| w == "--json") {
+                commands::show_json_failure(&usage_failure(&err));
+            } else {
+                let _ = err.print();
+            }
+            return ExitCode::from(2);
+        }
+        Err(help) => {
+            let _ = help.print();
+            return ExitCode::SUCCESS;
         }
     };
     let json = cli.json;
@@ -38,6 +49,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// What clap has to say of a command line, in the three parts of a failure.
+fn usage_failure(err: &clap::Error) -> control::Failure {
+    let text = err.render().to_string();
+    let (why, rest) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let why = match err.kind() {
+        // In its place clap shows the whole help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "no command is given".to_owned(),
+        _ => why.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    let tip = rest.lines().find_map(|line| line.trim().strip_prefix("tip: "));
+    let fix =
+        tip.unwrap_or("vdecable --help lists the commands, vdecable COMMAND --help its flags");
+    control::Failure::new("the command line was not understood", why, fix)
+}
+
 fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
     match err.downcast_ref::<AskError>() {
         Some(AskError::Refused(failure)) => (1, failure.clone()),
@@ -49,6 +75,10 @@ fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
                 _ => "start vdenode, or name the right one with --node or --control".to_owned(),
             };
             (3, control::Failure::new("no node answers", format!("{path}: {source}"), fix))
+        }
+        Some(AskError::Ended { path }) => {
+            let fix = "start it again, and follow its events again";
+            (3, control::Failure::new("the node has ended", path, fix))
         }
         Some(AskError::Broken { path, source }) => (1, broken(path, source)),
         None => (1, control::Failure::new("failed", format!("{err:#}"), "")),
@@ -68,5 +98,27 @@ fn broken(path: &str, source: &io::Error) -> control::Failure {
             format!("{path}: {source}"),
             "the node ended, or that is not the control socket of a node",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure_of(words: &[&str]) -> control::Failure {
+        let words = std::iter::once("vdecable").chain(words.iter().copied());
+        usage_failure(&cli::Cli::try_parse_from(words).unwrap_err())
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_told_in_the_parts_of_a_failure() {
+        let unknown = failure_of(&["statu", "--json"]);
+        assert_eq!(unknown.why, "unrecognized subcommand 'statu'");
+        assert!(unknown.fix.contains("'status'"), "{unknown:?}");
+        let value = failure_of(&["macs", "--vlan", "5000"]);
+        assert!(value.why.contains("5000") && value.why.contains("4094"), "{value:?}");
+        let missing = failure_of(&["trust"]);
+        assert!(missing.why.contains("<KEY>"), "{missing:?}");
+        assert_eq!(failure_of(&[]).why, "no command is given");
     }
 }

@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use cable::{CableEvent, CableId, Epoch, Link};
-use mesh::engine::Event;
+use cable::{CableEvent, CableId, Link};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -14,7 +13,13 @@ use crate::plane::{Newcomer, Place};
 use crate::port::{self, PortIo};
 
 /// Cables that have a port.
-type Plugged = BTreeMap<CableId, (Place, JoinHandle<()>)>;
+type Plugged = BTreeMap<CableId, PluggedIn>;
+
+struct PluggedIn {
+    place: Place,
+    link: Rc<Link>,
+    pump: JoinHandle<()>,
+}
 
 /// Plugs cables in and out as they come and go, and passes on what comes by them.
 pub(crate) async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<CableEvent>) {
@@ -28,7 +33,7 @@ pub(crate) async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<
                 }
             }
             CableEvent::Message { cable, message } => {
-                let Some((place, _)) = plugged.get(&cable) else {
+                let Some(PluggedIn { place, .. }) = plugged.get(&cable) else {
                     continue;
                 };
                 let taken = shard.plane.borrow_mut().handle_message(place.port, message, now());
@@ -38,16 +43,19 @@ pub(crate) async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<
                 }
             }
             CableEvent::Room { cable } => {
-                if let Some((place, _)) = plugged.get(&cable) {
+                if let Some(PluggedIn { place, .. }) = plugged.get(&cable) {
                     shard.plane.borrow_mut().handle_room(place.port);
                 }
             }
-            CableEvent::Down { cable } => {
-                if let Some((place, pump)) = plugged.remove(&cable) {
+            CableEvent::Down { cable, failure } => {
+                if let Some(PluggedIn { place, link, pump }) = plugged.remove(&cable) {
                     pump.abort();
-                    let mut plane = shard.plane.borrow_mut();
-                    plane.link_down(place.port, now());
-                    plane.unplug(place);
+                    shard.reporter.cable_down(shard, cable, link.peer(), &failure);
+                    shard.plane.borrow_mut().link_down(place.port, now());
+                    // Before another cable can get the same port.
+                    let events = shard.plane.borrow_mut().mesh_events();
+                    shard.reporter.report(shard, events);
+                    shard.plane.borrow_mut().unplug(place);
                 }
             }
         }
@@ -72,28 +80,24 @@ fn plug_in(
         plane.unplug(place);
         return Err(err.into());
     }
+    shard.reporter.cable_up(shard, cable, place.port, link.peer());
+    plane.attach_wire(&cable.to_string(), place.port);
     shard.cables.set_port(cable, Some(place.port.0));
-    let pumped = shard.clone();
+    let (pumped, pumped_link) = (shard.clone(), link.clone());
     let pump = tokio::task::spawn_local(async move {
-        port::cable::pump(&pumped, place.port, link).await;
+        port::cable::pump(&pumped, place.port, pumped_link).await;
     });
-    plugged.insert(cable, (place, pump));
+    plugged.insert(cable, PluggedIn { place, link, pump });
     Ok(())
 }
 
 /// Gives the mesh its turns, for as long as the shard lives.
-pub(crate) async fn follow_mesh(shard: &Shard, mut epoch: Epoch) {
+pub(crate) async fn follow_mesh(shard: &Shard) {
     let wake = shard.plane.borrow().mesh_wake.clone();
     loop {
-        let (events, due) = shard.plane.borrow_mut().turn_mesh(now());
-        for event in events {
-            if let Event::EpochRaised(above) = event
-                && let Err(err) = epoch.raise(above)
-            {
-                tracing::warn!(%err, "after the next start other nodes take longer to listen");
-            }
-            tracing::info!(?event, "mesh");
-        }
+        let due = shard.plane.borrow_mut().turn_mesh(now());
+        let events = shard.plane.borrow_mut().mesh_events();
+        shard.reporter.report(shard, events);
         match due {
             Some(due) => tokio::select! {
                 () = wake.notified() => {}

@@ -1,4 +1,5 @@
-//! The control socket: who may talk to the node, and how many at once.
+//! The control socket: who may talk to the node, and how many at once; what is answered without the
+//! data plane.
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -7,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use control::{Answer, Failure, Request, transport};
+use control::transport::{self, Reply};
+use control::{Failure, Request};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::config::SocketAccess;
-use crate::driver::Asked;
+use crate::driver::{Asked, DataPlane};
+use crate::journal::Journal;
 use crate::local_socket::LocalSocket;
 
 /// Clients at once. More wait in the kernel's queue until one leaves.
@@ -39,7 +42,7 @@ impl ControlSocket {
     }
 
     /// Serves clients for ever.
-    pub(crate) async fn serve(&self, requests: mpsc::Sender<Asked>) {
+    pub(crate) async fn serve(&self, plane: &DataPlane) {
         let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
@@ -53,9 +56,9 @@ impl ControlSocket {
                     continue;
                 }
             };
-            let requests = requests.clone();
+            let (requests, journal) = (plane.requests.clone(), plane.journal.clone());
             tokio::spawn(async move {
-                let ask = |request| ask(requests.clone(), request);
+                let ask = |request| answer(requests.clone(), journal.clone(), request);
                 if let Err(err) = transport::serve(stream, ask).await {
                     tracing::debug!(%err, "control client lost");
                 }
@@ -65,9 +68,18 @@ impl ControlSocket {
     }
 }
 
-async fn ask(requests: mpsc::Sender<Asked>, request: Request) -> Result<Answer, Failure> {
+/// Carries a request out as far as it concerns the data plane there, and the rest here.
+async fn answer(
+    requests: mpsc::Sender<Asked>,
+    journal: Arc<Journal>,
+    request: Request,
+) -> Result<Reply, Failure> {
+    if let Request::Events { last, follow } = request {
+        return journal.follow(last, follow).map(Reply::Events);
+    }
     let ending = || Failure::new("the request was not carried out", "the node is ending", "");
-    let (reply, answer) = oneshot::channel();
+    let (reply, reading) = oneshot::channel();
     requests.send(Asked::Control { request, reply }).await.map_err(|_| ending())?;
-    answer.await.map_err(|_| ending())?
+    let reading = reading.await.map_err(|_| ending())??;
+    reading.answer().map(Reply::Answer)
 }

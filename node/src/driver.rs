@@ -4,13 +4,14 @@
 use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use cable::hello::Introduction;
 use cable::{CableEvent, Cables, CablesConfig, Epoch, Identity, Signer, Trust};
 use console::{Event, Reply, SwitchCommand};
-use control::{Answer, Failure, Request};
+use control::{Failure, Request};
 use mesh::message::Name;
 use mesh::record::Incarnation;
 use mesh::{Mesh, Nick};
@@ -22,10 +23,13 @@ use vdeplug::mmsg::RecvBatch;
 
 use crate::config::{Listen, ShardConfig, TapFailure};
 use crate::gateway::{self, Gateway};
+use crate::journal::Journal;
 use crate::plane::{Plane, Settings};
 use crate::port;
 use crate::port::stream::{KnownStreams, StreamListener};
+use crate::readings::Reading;
 use crate::refused::RefusedPlugs;
+use crate::reporter::Reporter;
 use crate::vde_switch::execute::{self, SwitchFacts};
 use crate::{cabling, logging, requests};
 
@@ -42,7 +46,7 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// By `vdecable`.
-    Control { request: Request, reply: oneshot::Sender<Result<Answer, Failure>> },
+    Control { request: Request, reply: oneshot::Sender<Result<Reading, Failure>> },
     /// By VDE's console.
     Switch { command: SwitchCommand, reply: oneshot::Sender<Reply> },
 }
@@ -71,6 +75,7 @@ pub(crate) struct Shard {
     pub(crate) refused_plugs: RefCell<RefusedPlugs>,
     /// The way out of the mesh, when it is this node.
     pub(crate) gateway: OnceCell<Rc<Gateway>>,
+    pub(crate) reporter: Reporter,
     /// What only `vde_switch` has.
     pub(crate) switch: Option<RefCell<SwitchFacts>>,
 }
@@ -81,10 +86,15 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds since 1970, for what must be later than before the last start.
+/// The present moment, for people.
 #[expect(clippy::disallowed_methods, reason = "this driver is where the node reads the clock")]
+pub(crate) fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Seconds since 1970, for what must be later than before the last start.
 fn unix_seconds() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
 
@@ -93,6 +103,7 @@ fn unix_seconds() -> u64 {
 pub(crate) struct DataPlane {
     pub(crate) requests: mpsc::Sender<Asked>,
     pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) journal: Arc<Journal>,
     thread: std::thread::JoinHandle<anyhow::Result<()>>,
     stop: oneshot::Sender<()>,
 }
@@ -112,13 +123,15 @@ impl DataPlane {
         let (events, _) = broadcast::channel(EVENTS);
         let (stop, stopped) = oneshot::channel();
         let told = events.clone();
+        let journal = Arc::<Journal>::default();
+        let written = journal.clone();
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("shard-0".into())
-            .spawn(move || run(config, receiver, told, stopped, &ready))
+            .spawn(move || run(config, receiver, (told, written), stopped, &ready))
             .context("cannot start the data-plane thread")?;
         match is_ready.recv() {
-            Ok(ready) => Ok((Self { requests, events, thread, stop }, ready)),
+            Ok(ready) => Ok((Self { requests, events, journal, thread, stop }, ready)),
             // It ended before it was ready, and says why.
             Err(_) => match thread.join() {
                 Ok(result) => Err(result.err().unwrap_or_else(|| {
@@ -149,7 +162,7 @@ impl DataPlane {
 fn run(
     config: ShardConfig,
     requests: mpsc::Receiver<Asked>,
-    events: broadcast::Sender<Event>,
+    (events, journal): (broadcast::Sender<Event>, Arc<Journal>),
     stopped: oneshot::Receiver<()>,
     ready: &std::sync::mpsc::SyncSender<Ready>,
 ) -> anyhow::Result<()> {
@@ -164,7 +177,7 @@ fn run(
         let (streams, dgrams) = (config.streams.clone(), config.dgrams.clone());
         let (sequenced, access) = (config.sequenced.clone(), config.sockets);
         let (gateway, state) = (config.gateway.clone(), config.state.clone());
-        let (shard, cable_events, epoch) = set_up(config, events)?;
+        let (shard, cable_events) = set_up(config, events, journal)?;
         for at in &taps {
             match port::tap::plug_in(&shard, at, offload) {
                 Err(err) if tap_failure == TapFailure::Told => {
@@ -199,7 +212,7 @@ fn run(
             _ = stopped => {}
             () = serve_requests(&shard, requests) => {}
             () = cabling::follow_cables(&shard, cable_events) => {}
-            () = cabling::follow_mesh(&shard, epoch) => {}
+            () = cabling::follow_mesh(&shard) => {}
             () = port::vde::accept(&shard) => {}
             () = age(&shard) => {}
         }
@@ -219,7 +232,8 @@ fn run(
 fn set_up(
     config: ShardConfig,
     events: broadcast::Sender<Event>,
-) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>, Epoch)> {
+    journal: Arc<Journal>,
+) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>)> {
     let (identity, trust) = match &config.state {
         Some(state) => (Identity::load_or_generate(state)?, Trust::load(state)?),
         None => (Identity::generate()?, Trust::in_memory([])),
@@ -266,9 +280,10 @@ fn set_up(
         known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),
         gateway: OnceCell::new(),
+        reporter: Reporter::new(journal, epoch),
         switch: config.switch.map(RefCell::new),
     });
-    Ok((shard, cable_events, epoch))
+    Ok((shard, cable_events))
 }
 
 fn start_cables(

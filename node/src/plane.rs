@@ -5,10 +5,12 @@
 //! | how a batch of frames gets from port to port | `relay.rs` |
 //! | who is plugged in, and where | `admission.rs` |
 //! | what bridge, cables and mesh tell each other | `meshed.rs` |
+//! | how frames get into a wire and out again | `wired.rs` |
 
 mod admission;
 mod meshed;
 mod relay;
+mod wired;
 
 use std::rc::Rc;
 
@@ -23,6 +25,7 @@ pub(crate) use admission::{Denied, Newcomer, Place};
 pub(crate) use relay::{BATCH, Frame, Frames, Origin, Route, Routes};
 
 use crate::port::{Counters, Port};
+use crate::wire::Wires;
 
 /// How ports treat VLAN tags, and whether they keep their settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +67,8 @@ pub(crate) struct Plane {
     retagged: Vec<u8>,
     /// Ports that have a share of the present batch.
     touched: Vec<PortId>,
+    /// Links that are worse than they are.
+    pub(crate) wires: Wires,
 }
 
 impl Plane {
@@ -79,6 +84,7 @@ impl Plane {
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),
             touched: Vec::new(),
+            wires: Wires::default(),
         }
     }
 

@@ -7,12 +7,13 @@ pub(crate) mod tap;
 pub(crate) mod vde;
 
 use std::rc::Rc;
+use std::time::Instant;
 
 use ::cable::Link;
 use arrayvec::ArrayVec;
 use ether::segment::{SegmentBuffer, split_into};
 use ether::{TagAction, VnetHeader};
-use fabric::{DropCounters, DropReason, PortId, PortKind};
+use fabric::{Bridge, DropCounters, DropReason, PortId, PortKind};
 use tokio::sync::Notify;
 use vdeplug::dgram::DgramPort;
 use vdeplug::mmsg::RecvBatch;
@@ -20,8 +21,12 @@ use vdeplug::stream::StreamPort;
 use vdeplug::{Plug, SendError, SendOutcome};
 
 use crate::driver::{Shard, now};
-use crate::plane::{BATCH, Frame, Frames, Routes};
+use crate::plane::{BATCH, Frame, Frames, Route, Routes};
 use crate::pressure::{Congested, Patience};
+use crate::wire::Wire;
+use crate::wire::edit::OUT;
+use crate::wire::lane::{Cargo, Lane};
+use crate::wire::pairs::Pairs;
 
 /// What moves through a port. Every counter is of frames or octets since the port came into use.
 #[derive(Debug, Clone, Default)]
@@ -127,6 +132,8 @@ pub(crate) struct Port {
     /// Given only to who asks for it by number.
     pub(crate) reserved: bool,
     pub(crate) counters: Counters,
+    /// What makes the link to it worse than it is.
+    pub(crate) wire: Option<Rc<Wire>>,
     /// Indices of the frames of the present batch that leave here.
     pub(crate) share: ArrayVec<usize, BATCH>,
     /// Those of them whose tag has to change first.
@@ -141,6 +148,20 @@ pub(crate) struct Part<'a> {
     /// What is left to be done to it.
     pub(crate) vnet: VnetHeader,
     pub(crate) bytes: &'a [u8],
+}
+
+/// Where frames between certain stations are led through a wire of their own.
+#[derive(Debug)]
+pub(crate) struct Divert<'a> {
+    pub(crate) pairs: &'a Pairs,
+    pub(crate) bridge: &'a Bridge,
+    pub(crate) egress: PortId,
+}
+
+impl Divert<'_> {
+    fn lane(&self, frame: &[u8], now: Instant) -> Option<Rc<Lane>> {
+        self.pairs.lane(frame, self.egress, self.bridge, now)
+    }
 }
 
 impl Endpoint {
@@ -252,14 +273,15 @@ impl Port {
         }
     }
 
-    /// Sends this port's share of a batch to each of its endpoints. Gives the one whose queue is
-    /// filling, if there is one.
+    /// Sends this port's share of a batch to each of its endpoints, or puts it into the wires on
+    /// the way there. Gives the endpoint whose queue is filling, if there is one.
     pub(crate) fn flush(
         &mut self,
         frames: &Frames<'_>,
         routes: &Routes,
-        segments: &mut SegmentBuffer,
-        retagged: &mut Vec<u8>,
+        (segments, retagged): (&mut SegmentBuffer, &mut Vec<u8>),
+        divert: Option<Divert<'_>>,
+        now: Instant,
     ) -> Option<Congested> {
         let mut share = std::mem::take(&mut self.share);
         let tags = std::mem::take(&mut self.tags);
@@ -270,10 +292,91 @@ impl Port {
             own = retag(frames, &mut share, &tags, retagged, &mut self.counters);
             &own
         };
+        if let Some(divert) = divert {
+            share.retain(|index| {
+                let Some(lane) = divert.lane(frames[*index].bytes, now) else {
+                    return true;
+                };
+                let egress = divert.egress;
+                let cargo = |vnet, route| Cargo::Pair { vnet, route, egress };
+                self.push(&lane, &[*index], frames, routes, segments, cargo, now);
+                false
+            });
+        }
+        self.send_share_by_wire(&share, frames, routes, segments, now)
+    }
+
+    /// Sends a whole batch, through the port's wire if it has one.
+    pub(crate) fn send_by_wire(
+        &mut self,
+        frames: &Frames<'_>,
+        routes: &Routes,
+        segments: &mut SegmentBuffer,
+        now: Instant,
+    ) -> Option<Congested> {
+        let share: ArrayVec<usize, BATCH> = (0..frames.len()).collect();
+        self.send_share_by_wire(&share, frames, routes, segments, now)
+    }
+
+    fn send_share_by_wire(
+        &mut self,
+        share: &[usize],
+        frames: &Frames<'_>,
+        routes: &Routes,
+        segments: &mut SegmentBuffer,
+        now: Instant,
+    ) -> Option<Congested> {
+        let Some(lane) = self.wire.as_ref().and_then(|wire| wire.active(OUT)).cloned() else {
+            return self.send_share(share, frames, routes, segments);
+        };
+        let cargo = |vnet, route| Cargo::Out { vnet, route };
+        self.push(&lane, share, frames, routes, segments, cargo, now);
+        None
+    }
+
+    /// Puts frames into a wire.
+    #[expect(clippy::too_many_arguments, reason = "a batch is three things")]
+    fn push(
+        &mut self,
+        lane: &Lane,
+        share: &[usize],
+        frames: &Frames<'_>,
+        routes: &Routes,
+        segments: &mut SegmentBuffer,
+        cargo: impl Fn(VnetHeader, Route) -> Cargo,
+        now: Instant,
+    ) {
+        let whole = |vnet: &VnetHeader| vnet.is_plain() || lane.takes_whole();
+        emit(share, frames, whole, segments, &mut self.counters, |_, parts| {
+            for part in parts {
+                lane.push(part.bytes, cargo(part.vnet, routes[part.index]), now);
+            }
+        });
+        self.counters.drops.record_many(DropReason::Wire, lane.settle(now));
+    }
+
+    /// Sends a whole batch that has crossed the port's wire, if it has one.
+    pub(crate) fn send_all(
+        &mut self,
+        frames: &Frames<'_>,
+        routes: &Routes,
+        segments: &mut SegmentBuffer,
+    ) -> Option<Congested> {
+        let share: ArrayVec<usize, BATCH> = (0..frames.len()).collect();
+        self.send_share(&share, frames, routes, segments)
+    }
+
+    fn send_share(
+        &mut self,
+        share: &[usize],
+        frames: &Frames<'_>,
+        routes: &Routes,
+        segments: &mut SegmentBuffer,
+    ) -> Option<Congested> {
         let mut congested = None;
         for endpoint in &self.endpoints {
             let whole = |vnet: &VnetHeader| endpoint.takes_whole(vnet);
-            emit(&share, frames, whole, segments, &mut self.counters, |counters, parts| {
+            emit(share, frames, whole, segments, &mut self.counters, |counters, parts| {
                 endpoint.send(parts, routes, counters);
             });
             congested =
@@ -314,7 +417,7 @@ fn retag<'a>(
 }
 
 /// Gives `send` the frames of a share in batches, those that do not go `whole` cut and completed.
-fn emit(
+pub(crate) fn emit(
     share: &[usize],
     frames: &Frames<'_>,
     whole: impl Fn(&VnetHeader) -> bool,

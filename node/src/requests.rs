@@ -1,32 +1,47 @@
 //! What the node does for each request of the control socket.
 
+use std::rc::Rc;
+
 use cable::cables::CableError;
 use cable::{PublicKey, Target};
 use control::{Answer, Failure, Request};
 
 use crate::driver::Shard;
-use crate::{gateway, status};
+use crate::readings::{self, Reading};
+use crate::{gateway, status, wire};
 
 /// Carries a request out.
-pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
-    match request {
+pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Reading, Failure> {
+    let answer = match request {
         Request::Id => {
-            Ok(Answer::Id { name: shard.name.clone(), key: shard.identity.public().to_string() })
+            Answer::Id { name: shard.name.clone(), key: shard.identity.public().to_string() }
         }
-        Request::Status => Ok(Answer::Status(Box::new(status::node(shard)))),
-        Request::Ports => Ok(Answer::Ports { ports: status::ports(shard) }),
-        Request::Macs => Ok(Answer::Macs { macs: status::macs(shard) }),
-        Request::Trust { key, name } => trust(shard, &key, name),
-        Request::Untrust { key } => untrust(shard, &key),
-        Request::Connect { address } => connect(shard, &address).await,
-        Request::Disconnect { cable } => disconnect(shard, &cable),
+        Request::Status => Answer::Status(Box::new(status::node(shard))),
+        Request::Ports => return Ok(Reading::Ports(readings::ports(shard))),
+        Request::Macs { node, vlan } => {
+            return Ok(Reading::Macs(readings::macs(shard, node, vlan)));
+        }
+        Request::Nodes => return Ok(Reading::Nodes(readings::nodes(shard))),
+        Request::Cables => return Ok(Reading::Cables(readings::cables(shard))),
+        Request::Trace { target, vlan } => {
+            return Ok(Reading::Trace(readings::trace(shard, &target, vlan)));
+        }
+        Request::Events { .. } => Answer::Events,
+        Request::Trust { key, name } => trust(shard, &key, name)?,
+        Request::Untrust { key } => untrust(shard, &key)?,
+        Request::Connect { address } => connect(shard, &address).await?,
+        Request::Disconnect { cable } => disconnect(shard, &cable)?,
         Request::Leases
         | Request::LeaseAdd { .. }
         | Request::LeaseRemove { .. }
         | Request::Forwards
         | Request::ForwardAdd { .. }
-        | Request::ForwardRemove { .. } => gateway::handle_request(shard, request).await,
-    }
+        | Request::ForwardRemove { .. } => gateway::handle_request(shard, request).await?,
+        Request::Wires => wire::requests::list(shard),
+        Request::Wire { target, change } => wire::requests::handle(shard, target, change).await?,
+        Request::WireProfiles => wire::requests::profiles(),
+    };
+    Ok(answer.into())
 }
 
 fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failure> {
@@ -92,7 +107,10 @@ async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
 
 fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
     match shard.cables.disconnect(which) {
-        Ok(cable) => Ok(Answer::Done { message: format!("cable {cable} pulled out") }),
+        Ok(cable) => {
+            wire::requests::forget_cable(shard, &cable.to_string());
+            Ok(Answer::Done { message: format!("cable {cable} pulled out") })
+        }
         Err(err) => Err(Failure::new(
             "no cable was pulled out",
             err,

@@ -1,14 +1,13 @@
-//! Snapshots of the data plane as the views of the control protocol.
+//! The node as a whole, as a view of the control protocol.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use cable::trust::Refuser;
-use control::status::{MacEntry, PortStatus, RefusedBy, RefusedKey, Status, TrustedKey};
-use fabric::PortId;
+use control::status::{RefusedBy, RefusedKey, Status, TrustedKey};
 
 use crate::driver::{Shard, now};
-use crate::port::{Endpoint, Port};
+use crate::port::Port;
+use crate::wire;
 
 /// The node as a whole.
 pub(crate) fn node(shard: &Shard) -> Status {
@@ -49,64 +48,12 @@ pub(crate) fn node(shard: &Shard) -> Status {
         refused_plugs: shard.refused_plugs.borrow().counts(),
         warnings,
         gateway: shard.gateway.get().map(|gateway| Box::new(gateway.status())),
+        wires: wire::view::wires(shard, now),
     }
-}
-
-/// Every port.
-pub(crate) fn ports(shard: &Shard) -> Vec<PortStatus> {
-    shard.plane.borrow().ports().map(|(id, port)| port_view(id, port)).collect()
-}
-
-fn port_view(id: PortId, port: &Port) -> PortStatus {
-    let peer = port.endpoints.first().and_then(|endpoint| endpoint.peer);
-    let counters = &port.counters;
-    let drops = counters.drops.iter().filter(|(_, count)| *count > 0);
-    PortStatus {
-        port: id.0,
-        kind: kind_of(port),
-        description: description_of(port),
-        pid: peer.and_then(|peer| peer.pid),
-        uid: peer.map(|peer| peer.uid),
-        max_frame: port.endpoints.iter().map(|e| e.max_frame).min().unwrap_or(0),
-        offload: port.endpoints.iter().all(Endpoint::has_offload),
-        rx_frames: counters.rx_frames,
-        rx_bytes: counters.rx_bytes,
-        tx_frames: counters.tx_frames,
-        tx_bytes: counters.tx_bytes,
-        drops: drops.map(|(reason, count)| (reason.as_str().to_owned(), count)).collect(),
-    }
-}
-
-fn kind_of(port: &Port) -> String {
-    port.endpoints.first().map(|endpoint| endpoint.io.kind().to_owned()).unwrap_or_default()
 }
 
 /// What its endpoints call themselves; usually there is one.
-fn description_of(port: &Port) -> String {
+pub(crate) fn description_of(port: &Port) -> String {
     let words: Vec<_> = port.endpoints.iter().map(|e| e.description.as_str()).collect();
     words.join(" + ")
-}
-
-/// The filtering database.
-pub(crate) fn macs(shard: &Shard) -> Vec<MacEntry> {
-    let plane = shard.plane.borrow();
-    let snapshot = plane.bridge.snapshot(now());
-    let here = snapshot.entries.into_iter();
-    let here = here.map(|entry| (entry.vlan, entry.mac, entry.port, entry.age));
-    let remote = snapshot.remotes.into_iter();
-    let remote = remote.map(|entry| (entry.vlan, entry.mac, PortId(entry.owner.0), Duration::ZERO));
-    let mut entries: Vec<_> = here.chain(remote).collect();
-    entries.sort_unstable();
-    let entries = entries.into_iter().map(|(vlan, mac, id, age)| {
-        let port = plane.port(id);
-        MacEntry {
-            mac: mac.to_string(),
-            vlan: vlan.0,
-            port: id.0,
-            kind: port.map(kind_of).unwrap_or_default(),
-            description: port.map(description_of).unwrap_or_default(),
-            age_seconds: age.as_secs_f64(),
-        }
-    });
-    entries.collect()
 }

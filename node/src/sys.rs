@@ -1,3 +1,4 @@
 //! What only unsafe code can ask of the kernel.
 
 pub(crate) mod tap;
+pub(crate) mod watch;

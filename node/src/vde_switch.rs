@@ -113,7 +113,7 @@ fn node_name(node: Option<&NodeArguments>) -> &str {
 
 async fn serve_control(control: Option<&ControlSocket>, plane: &DataPlane) {
     match control {
-        Some(control) => control.serve(plane.requests.clone()).await,
+        Some(control) => control.serve(plane).await,
         None => std::future::pending().await,
     }
 }

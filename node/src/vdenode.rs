@@ -56,7 +56,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     );
     let ended = runtime.block_on(async {
         tokio::select! {
-            () = control.serve(plane.requests.clone()) => Ok(()),
+            () = control.serve(&plane) => Ok(()),
             () = end_signals.received() => Ok(()),
             () = plane.until_ended() => Ok(()),
         }

@@ -25,7 +25,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { package: "fabric", ours: &["ether"], reserved: &[] },
     Arrow { package: "gateway", ours: &["ether"], reserved: &[] },
     Arrow { package: "mesh", ours: &["ether"], reserved: &[] },
-    Arrow { package: "emulator", ours: &[], reserved: &[] },
+    Arrow { package: "emulator", ours: &["ether"], reserved: &[] },
     Arrow { package: "console", ours: &["ether"], reserved: &[] },
     // I/O libraries.
     Arrow { package: "vdeplug", ours: &[], reserved: IO },
@@ -33,15 +33,14 @@ const ARROWS: &[Arrow] = &[
     // Programs. `vdecable` is the library `cable` too.
     Arrow {
         package: "vdenode",
-        ours: &["ether", "fabric", "gateway", "console", "vdeplug", "control", "vdecable", "mesh"],
+        ours: &[
+            "ether", "fabric", "gateway", "emulator", "console", "vdeplug", "control", "vdecable",
+            "mesh",
+        ],
         reserved: NODE,
     },
     Arrow { package: "vdecable", ours: &["ether", "mesh", "vdeplug", "control"], reserved: CABLE },
-    Arrow {
-        package: "wirefilter",
-        ours: &["ether", "emulator", "vdeplug", "control"],
-        reserved: PROGRAM,
-    },
+    Arrow { package: "wirefilter", ours: &["emulator", "console", "vdeplug"], reserved: PROGRAM },
 ];
 
 /// A runtime and sockets.

@@ -17,6 +17,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("the_console_answers_as_debians_switch_with_plugs", NEEDS, busy_switch)
         .trial("the_console_answers_as_debians_switch_in_a_hub", NEEDS, hub)
         .trial("a_session_hears_the_events_that_debians_switch_tells", NEEDS, events)
+        .trial("a_session_hears_of_stations_as_from_debians_switch", NEEDS, station_events)
         .trial("a_start_script_does_what_it_does_in_debians_switch", NEEDS, start_script)
         .trial("an_unknown_command_gets_vdes_own_code", &[], unknown_command)
 }
@@ -362,6 +363,20 @@ fn events(scene: &Scene) -> Result<()> {
     let (theirs, ours) = (told("theirs", Maker::Debian)?, told("ours", Maker::Project)?);
     ensure!(theirs == ours, "Debian's tells {theirs:#?}, ours {ours:#?}");
     ensure!(ours.len() >= 8, "only this is told: {ours:#?}");
+    Ok(())
+}
+
+fn station_events(scene: &Scene) -> Result<()> {
+    let told = |name, maker| -> Result<Vec<String>> {
+        let switch = Switch::start(scene, name, maker, &[])?;
+        let mut watch = Console::open(switch.management())?;
+        ensure!(watch.ask("debug/add hash")?.contains("1000 Success"), "hash has no events");
+        // Each of the two says a word to the other.
+        let _plugs = plug_two(scene, &switch)?;
+        watch.lines_until("3011 hash/+ 02:00:00:00:00:0b VLAN 00:00 Port 2")
+    };
+    let (theirs, ours) = (told("theirs", Maker::Debian)?, told("ours", Maker::Project)?);
+    ensure!(theirs == ours, "Debian's tells {theirs:#?}, ours {ours:#?}");
     Ok(())
 }
 

@@ -13,6 +13,8 @@ mod ring;
 mod sockets;
 mod switch;
 mod tools;
+mod views;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -31,8 +33,10 @@ fn main() -> ExitCode {
         console::trials,
         nixos::trials,
         tools::trials,
+        wire::trials,
         ring::trials,
         abuse::trials,
+        views::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

@@ -285,6 +285,15 @@ impl Node {
         list(&self.ask_json("macs")?, "macs")
     }
 
+    /// The wires of `vdecable wire`.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer.
+    pub fn wires(&self) -> Result<Vec<Value>> {
+        list(&self.ask_json("wire")?, "wires")
+    }
+
     /// The cables of `vdecable status`.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod hosts;
 mod seed;
 mod tools;
 mod users;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Netns).needs(&["ip", "nft", "ping", "sh"]);
-    let areas = [cable::trials, faults::trials, users::trials, tools::trials, seed::trials];
+    let areas =
+        [cable::trials, faults::trials, users::trials, tools::trials, seed::trials, wire::trials];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

@@ -12,6 +12,7 @@ use mesh::message::{
     ALPN, Bounded, Cable, Capabilities, CloseCode, CodecError, Decoder, Digest, DigestEntry, Hello,
     Message, Name, Octets, Records, Redial, SlotVersion, Slots, VersionRange, encode,
 };
+use mesh::probe::{PortClass, Probe};
 use mesh::record::{
     Incarnation, LinkEntry, LinkState, Notice, Notices, PortName, Record, Slot, StationEntry,
     StationPage, Version,
@@ -327,6 +328,38 @@ fn beats() {
     let mut bad = octets;
     bad[1] = 0b1000;
     assert_eq!(Beat::parse(&bad), Err(BeatError::Flags(0b1000)));
+}
+
+#[test]
+fn a_probe() {
+    let probe = Probe {
+        sender: NodeKey([0xaa; 32]),
+        port: 0x0102_0304,
+        class: PortClass::Tap,
+        nonce: 0x1112_1314_1516_1718,
+        name: PortName::new("tap0").unwrap(),
+    };
+    let frame = probe.encode(&Mirror);
+    let said = [
+        &[0xaa; 32][..],
+        &[1, 2, 3, 4],
+        &[1],
+        &[0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],
+        b"\x04tap0",
+    ]
+    .concat();
+    let signature =
+        mesh::authority::Authority::sign(&Mirror, &[b"vdecable probe 1\0", &said[..]].concat());
+    assert_eq!(frame[..6], [0x03, 0x56, 0x44, 0x45, 0x4c, 0x50]);
+    assert_eq!(frame[6], 0x02);
+    let rest = [&[0x88, 0xb5][..], b"vdeloop\x01", &said, &signature.0].concat();
+    assert_eq!(frame[12..], rest);
+    assert_eq!(Probe::parse(&frame), Some(probe.clone()));
+    let padded = [&frame[..], &[0; 20]].concat();
+    assert_eq!(Probe::parse(&padded), Some(probe));
+    for len in 0..frame.len() {
+        assert_eq!(Probe::parse(&frame[..len]), None, "{len} octets");
+    }
 }
 
 #[test]

@@ -127,7 +127,7 @@ pub(super) async fn serve(
         }
     };
     for cable in replaced {
-        tell(CableEvent::Down { cable });
+        tell(CableEvent::Down { cable, failure: Failure::Local(CloseCode::Replaced) });
     }
     tell(CableEvent::Up { cable: entry.id, link: link.clone() });
     drop(room);
@@ -146,7 +146,7 @@ pub(super) async fn serve(
     let room = shared.events.reserve().await.ok();
     let (failure, served) = shared.end(&entry, &link, failure);
     if served && let Some(room) = room {
-        room.send(CableEvent::Down { cable: entry.id });
+        room.send(CableEvent::Down { cable: entry.id, failure: failure.clone() });
     }
     tracing::info!(cable = %entry.id, peer = name, reason = failure.reason(), "cable down");
     Ok(Ended { failure, was_up: now().saturating_duration_since(since) })

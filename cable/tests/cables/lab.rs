@@ -242,7 +242,7 @@ async fn hear(mut events: mpsc::Receiver<CableEvent>, plane: Rc<Plane>) {
                 });
             }
             CableEvent::Message { .. } | CableEvent::Room { .. } => {}
-            CableEvent::Down { cable } => {
+            CableEvent::Down { cable, .. } => {
                 plane.heard.borrow_mut().push(Heard::Down(cable));
                 let before = plane.links.borrow_mut().remove(&cable);
                 assert!(before.is_some(), "{cable} went down twice");

@@ -10,25 +10,42 @@
 //! ← {"v":1,"error":{"what":"…","why":"…","fix":"…"}}
 //! ```
 //!
+//! A client that asks for `events` gets its answer, and from then on lines as things happen, until
+//! either side closes the connection. One that reads too slowly is told how many it has missed:
+//!
+//! ```text
+//! → {"v":1,"command":"events","last":10}
+//! ← {"v":1,"ok":{"kind":"events"}}
+//! ← {"v":1,"event":{"at":"2026-03-01T12:00:00.000Z","level":"info","kind":"node-joined",
+//!                   "node":{"name":"b","key":"…"},"text":"node b has joined: …"}}
+//! ← {"v":1,"skipped":3}
+//! ```
+//!
 //! The types here are this protocol's own, not those of the cores: cores may change while scripts
-//! that read JSON go on working. Fields are only ever added within a version.
+//! that read JSON go on working. Fields, and kinds of events, are only ever added within a version.
 //!
 //! | I want… | Open |
 //! |---|---|
 //! | a command or its answer | [`message`] |
 //! | a lease, a forwarded port | [`gateway`] |
-//! | a field of the status view | [`status`] |
+//! | a field of `status`, `ports` or `macs` | [`status`] |
+//! | a field of `nodes`, `cables` or `trace` | [`network`] |
+//! | an event or its sentence | [`event`] |
+//! | wires | [`wire`] |
 //! | how a view looks in a terminal | [`render`] |
 //! | the socket itself | [`transport`] |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod event;
 pub mod gateway;
 pub mod message;
+pub mod network;
 pub mod path;
 pub mod render;
 pub mod status;
 pub mod transport;
+pub mod wire;
 
 pub use message::{Answer, Failure, Request};

@@ -3,10 +3,19 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::{ForwardView, LeaseView};
+use crate::event::Told;
+use crate::network::{CableDetail, NodeStatus, Trace};
 use crate::status::{MacEntry, PortStatus, Status};
+use crate::wire::{WireChange, WireProfile, WireStatus, WireTarget};
 
 /// The version of the control protocol. A node refuses any other and says which it speaks.
 pub const VERSION: u32 = 1;
+
+/// How many of the latest events a node keeps, but for those of [`Level::Debug`], which anybody on
+/// the network could cause until the others are forgotten.
+///
+/// [`Level::Debug`]: crate::event::Level::Debug
+pub const MAX_PAST: usize = 100;
 
 /// What a client asks of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +27,36 @@ pub enum Request {
     Status,
     /// Every bridge port with its counters.
     Ports,
-    /// The filtering database: every MAC address known and its port.
-    Macs,
+    /// Every station known in the whole network, and where it is.
+    Macs {
+        /// Only those behind this node, by name or key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// Only those in this VLAN; 0 is untagged.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+    },
+    /// Every node known, and the way to it.
+    Nodes,
+    /// Every cable, and what the mesh makes of it.
+    Cables,
+    /// Where a node or a station is, and the way there.
+    Trace {
+        /// A MAC address, or the name or key of a node.
+        target: String,
+        /// Only in this VLAN, when the target is a station.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+    },
+    /// What happens, as it happens. The connection carries nothing else from then on.
+    Events {
+        /// How many of the latest events come first; the node keeps [`MAX_PAST`].
+        #[serde(default)]
+        last: usize,
+        /// Whether to go on after those, which is so unless it is said otherwise.
+        #[serde(default = "yes")]
+        follow: bool,
+    },
     /// Accept cables from and to the holder of a key.
     Trust {
         /// Text form of the public key.
@@ -78,6 +115,18 @@ pub enum Request {
         /// The host's port.
         port: String,
     },
+    /// Every wire: what is asked of it and what it achieved.
+    Wires,
+    /// Make a link worse, or better again, or show it when nothing is to be changed.
+    Wire {
+        /// Which one.
+        target: WireTarget,
+        /// How.
+        #[serde(default)]
+        change: WireChange,
+    },
+    /// The kinds of link that can be asked for by name.
+    WireProfiles,
 }
 
 /// What a node answers when it did what was asked.
@@ -100,7 +149,7 @@ pub enum Answer {
     },
     /// Answer to [`Request::Macs`].
     Macs {
-        /// Every entry, by VLAN and address.
+        /// Those asked for, by VLAN and address.
         macs: Vec<MacEntry>,
     },
     /// Answer to [`Request::Leases`].
@@ -113,12 +162,39 @@ pub enum Answer {
         /// By protocol and port.
         forwards: Vec<ForwardView>,
     },
+    /// Answer to [`Request::Nodes`].
+    Nodes {
+        /// This node, then the others by distance and name; those out of reach are last.
+        nodes: Vec<NodeStatus>,
+    },
+    /// Answer to [`Request::Cables`].
+    Cables {
+        /// Every cable, by id.
+        cables: Vec<CableDetail>,
+    },
+    /// Answer to [`Request::Trace`].
+    Trace {
+        /// One for a node; for a station one for each VLAN in which it is known.
+        traces: Vec<Trace>,
+    },
+    /// Answer to [`Request::Events`]: they follow.
+    Events,
     /// A cable was made, or was there already.
     Cable {
         /// Its id, for `disconnect`.
         cable: String,
         /// False when it was there before.
         created: bool,
+    },
+    /// Answer to [`Request::Wires`], and to [`Request::Wire`] with that one.
+    Wires {
+        /// Ports by number, then cables, then pairs.
+        wires: Vec<WireStatus>,
+    },
+    /// Answer to [`Request::WireProfiles`].
+    WireProfiles {
+        /// Every profile.
+        profiles: Vec<WireProfile>,
     },
     /// Nothing to show but that it is done.
     Done {
@@ -174,6 +250,62 @@ pub fn encode_answer(outcome: Result<Answer, Failure>) -> String {
     })
 }
 
+/// The line (without its newline) that carries an event.
+pub fn encode_told(told: &Told) -> String {
+    to_line(StreamLine::Event(told))
+}
+
+/// The line (without its newline) that says how many events a slow reader has missed.
+pub fn encode_skipped(skipped: u64) -> String {
+    to_line(StreamLine::<&Told>::Skipped(skipped))
+}
+
+/// A line of a stream of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamLine<E> {
+    /// Something has happened.
+    Event(E),
+    /// So many events were not told, because this reader is too slow.
+    Skipped(u64),
+}
+
+/// An event as a client reads it, which may be older than the node and not know its kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// As [`Told::at`].
+    pub at: String,
+    /// As [`Told::level`].
+    pub level: String,
+    /// As [`Told::text`].
+    pub text: String,
+    /// Everything else.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Reads a line of a stream of events.
+///
+/// # Errors
+/// A [`Failure`] that says that it was none.
+pub fn decode_stream_line(line: &[u8]) -> Result<StreamLine<Heard>, Failure> {
+    let line: Versioned<StreamLine<Heard>> =
+        serde_json::from_slice(line).map_err(not_understood)?;
+    Ok(line.body)
+}
+
+fn not_understood(err: serde_json::Error) -> Failure {
+    Failure::new(
+        "the node's answer was not understood",
+        err,
+        "use the vdecable that came with the node",
+    )
+}
+
+fn yes() -> bool {
+    true
+}
+
 fn to_line(body: impl Serialize) -> String {
     serde_json::to_string(&Versioned { v: VERSION, body })
         .expect("plain data with string keys always has a JSON form")
@@ -213,13 +345,7 @@ pub fn decode_request(line: &[u8]) -> Result<Request, Failure> {
 /// # Errors
 /// The node's own [`Failure`], or one that says that the line was not an answer.
 pub fn decode_answer(line: &[u8]) -> Result<Answer, Failure> {
-    let answer: Versioned<Outcome> = serde_json::from_slice(line).map_err(|err| {
-        Failure::new(
-            "the node's answer was not understood",
-            err,
-            "use the vdecable that came with the node",
-        )
-    })?;
+    let answer: Versioned<Outcome> = serde_json::from_slice(line).map_err(not_understood)?;
     match answer.body {
         Outcome::Ok(answer) => Ok(answer),
         Outcome::Error(failure) => Err(failure),
@@ -228,7 +354,10 @@ pub fn decode_answer(line: &[u8]) -> Result<Answer, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::event::{Event, Named};
 
     #[test]
     fn the_documented_lines_are_what_is_spoken() {
@@ -242,10 +371,39 @@ mod tests {
         assert_eq!(encode_answer(Ok(done.clone())), line);
         assert_eq!(decode_answer(line.as_bytes()), Ok(done));
 
+        let macs = Request::Macs { node: None, vlan: None };
+        let line = r#"{"v":1,"command":"macs"}"#;
+        assert_eq!(encode_request(&macs), line);
+        assert_eq!(decode_request(line.as_bytes()), Ok(macs));
+
+        let events = Request::Events { last: 0, follow: true };
+        let line = r#"{"v":1,"command":"events"}"#;
+        assert_eq!(decode_request(line.as_bytes()), Ok(events));
+
         let failure = Failure::new("a", "b", "c");
         let line = r#"{"v":1,"error":{"what":"a","why":"b","fix":"c"}}"#;
         assert_eq!(encode_answer(Err(failure.clone())), line);
         assert_eq!(decode_answer(line.as_bytes()), Err(failure));
+    }
+
+    #[test]
+    fn a_stream_of_events_is_what_is_documented() {
+        let node = Named { name: "b".into(), key: "k".into() };
+        let told = Told::new(SystemTime::UNIX_EPOCH, Event::NodeJoined { node });
+        let line = encode_told(&told);
+        assert_eq!(
+            line,
+            r#"{"v":1,"event":{"at":"1970-01-01T00:00:00.000Z","level":"info","kind":"node-joined","node":{"name":"b","key":"k"},"text":"node b has joined: there is a way to it"}}"#
+        );
+        let Ok(StreamLine::Event(heard)) = decode_stream_line(line.as_bytes()) else {
+            panic!("{line}")
+        };
+        assert_eq!((heard.level.as_str(), heard.text), ("info", told.text));
+        assert_eq!(heard.rest["kind"], "node-joined");
+        let line = r#"{"v":1,"skipped":3}"#;
+        assert_eq!(encode_skipped(3), line);
+        assert_eq!(decode_stream_line(line.as_bytes()), Ok(StreamLine::Skipped(3)));
+        assert!(decode_stream_line(b"{}").is_err());
     }
 
     #[test]

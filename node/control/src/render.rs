@@ -1,13 +1,18 @@
 //! Views as text for a terminal: pure functions from a view to a string.
 
 mod gateway;
+mod network;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 pub use gateway::{forwards, leases};
 
+pub use self::wire::{wire_profiles, wires};
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
+
+pub use network::{cable_table, event, nodes, skipped, traces};
 
 /// The answer to `vdecable status`.
 pub fn status(status: &Status) -> String {
@@ -41,6 +46,9 @@ pub fn status(status: &Status) -> String {
     for trusted in &status.trusted {
         let name = trusted.name.as_deref().unwrap_or("-");
         line("trusted", &format!("{}  {name}", trusted.key));
+    }
+    for wire in &status.wires {
+        line("wire", &wire::wire_line(wire));
     }
     for warning in &status.warnings {
         line("warning", warning);
@@ -153,6 +161,9 @@ pub fn ports(ports: &[PortStatus]) -> String {
         if let Some(pid) = port.pid {
             let _ = write!(who, " (pid {pid}, uid {})", port.uid.unwrap_or_default());
         }
+        if port.blocked {
+            who.push_str("; blocked: it is part of a loop outside");
+        }
         table.row([
             port.port.to_string(),
             port.kind.clone(),
@@ -170,20 +181,25 @@ pub fn ports(ports: &[PortStatus]) -> String {
 /// The answer to `vdecable macs`.
 pub fn macs(macs: &[MacEntry]) -> String {
     if macs.is_empty() {
-        return "no MAC addresses known yet: no station has sent a frame\n".to_owned();
+        return "no such MAC addresses known: no station has sent a frame\n".to_owned();
     }
-    let mut table = Table::new(&["MAC", "VLAN", "PORT", "KIND", "AGE", "WHERE"]);
+    let mut table = Table::new(&["MAC", "VLAN", "NODE", "PORT", "KIND", "AGE", "WHERE"]);
     for entry in macs {
         table.row([
             entry.mac.clone(),
             if entry.vlan == 0 { "-".to_owned() } else { entry.vlan.to_string() },
-            entry.port.to_string(),
-            entry.kind.clone(),
-            duration(entry.age_seconds),
-            entry.description.clone(),
+            or_dash(entry.node.clone()),
+            or_dash(entry.port.map(|port| port.to_string())),
+            or_dash(entry.kind.clone()),
+            or_dash(entry.age_seconds.map(duration)),
+            or_dash(entry.description.clone()),
         ]);
     }
     table.finish()
+}
+
+fn or_dash(cell: Option<String>) -> String {
+    cell.unwrap_or_else(|| "-".to_owned())
 }
 
 fn counts(counts: &BTreeMap<String, u64>) -> String {
@@ -241,6 +257,7 @@ impl Table {
                     let _ = write!(out, "{cell:<width$}  ", width = widths[i]);
                 }
             }
+            out.truncate(out.trim_end_matches(' ').len());
             out.push('\n');
         }
         out

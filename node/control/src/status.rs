@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::GatewayStatus;
+use crate::wire::WireStatus;
 
 /// The node as a whole.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Status {
     /// The way out of the mesh, when it is this node.
     #[serde(default)]
     pub gateway: Option<Box<GatewayStatus>>,
+    /// Links that are worse than they are.
+    #[serde(default)]
+    pub wires: Vec<WireStatus>,
 }
 
 /// A key of the trust list.
@@ -147,6 +151,9 @@ pub struct PortStatus {
     pub kind: String,
     /// What the client called itself, the interface, or the peer.
     pub description: String,
+    /// Whether it is kept out of the network, because somebody joined it to another port outside.
+    #[serde(default)]
+    pub blocked: bool,
     /// Who plugged in: process id.
     pub pid: Option<u32>,
     /// Who plugged in: user id.
@@ -167,19 +174,25 @@ pub struct PortStatus {
     pub drops: BTreeMap<String, u64>,
 }
 
-/// One entry of the filtering database.
+/// A station that is known, wherever in the network it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MacEntry {
     /// The station.
     pub mac: String,
     /// Its VLAN; 0 is untagged.
     pub vlan: u16,
-    /// Its port.
-    pub port: u32,
+    /// The node that it is behind; none for a moment after that node has left.
+    pub node: Option<String>,
+    /// That node's key.
+    pub key: Option<String>,
+    /// Whether that is this node.
+    pub here: bool,
+    /// Its port, which only its own node knows.
+    pub port: Option<u32>,
     /// That port's kind.
-    pub kind: String,
+    pub kind: Option<String>,
     /// That port's description.
-    pub description: String,
-    /// Time since its last frame, to the second.
-    pub age_seconds: f64,
+    pub description: Option<String>,
+    /// Time since its last frame, to the second, which only its own node knows.
+    pub age_seconds: Option<f64>,
 }

@@ -4,15 +4,20 @@ use std::future::Future;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::broadcast::{self, error::RecvError};
 
-use crate::message::{self, Answer, Failure, Request};
+use crate::event::Told;
+use crate::message::{self, Answer, Failure, Heard, Request, StreamLine};
 
-/// The longest request line. The longest real request is a key and a name.
-pub const MAX_LINE: usize = 64 * 1024;
+/// The longest request line. The longest real request holds a recorded trace of half a million
+/// lines; only the node's owner can send one.
+pub const MAX_LINE: usize = 4 * 1024 * 1024;
 
 /// The longest answer line a client accepts: a full filtering database of 65 536 entries.
 const MAX_ANSWER: u64 = 32 * 1024 * 1024;
@@ -26,6 +31,31 @@ pub const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// How long a client waits for an answer; every request is answered at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
+/// What a request leads to.
+#[derive(Debug)]
+pub enum Reply {
+    /// One line.
+    Answer(Answer),
+    /// [`Answer::Events`], and then these for as long as the connection lasts.
+    Events(Feed),
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// Events for one client.
+#[derive(Debug)]
+pub struct Feed {
+    /// Those of before.
+    pub past: Vec<Arc<Told>>,
+    /// Those that follow, if it wants them. Its queue holds as many as its sender says; when the
+    /// client is slower than that, the oldest give way and it is told how many.
+    pub live: Option<broadcast::Receiver<Arc<Told>>>,
+}
+
 /// Serves one client until it leaves, stalls, or sends what is not a line.
 ///
 /// # Errors
@@ -33,7 +63,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 pub async fn serve<F, H>(stream: UnixStream, mut handle: H) -> io::Result<()>
 where
     H: FnMut(Request) -> F,
-    F: Future<Output = Result<Answer, Failure>>,
+    F: Future<Output = Result<Reply, Failure>>,
 {
     let (read, mut write) = stream.into_split();
     let mut reader = tokio::io::BufReader::new(read);
@@ -61,16 +91,52 @@ where
                 Err(failure) => Err(failure),
             }
         };
+        let (outcome, feed) = match outcome {
+            Ok(Reply::Answer(answer)) => (Ok(answer), None),
+            Ok(Reply::Events(feed)) => (Ok(Answer::Events), Some(feed)),
+            Err(failure) => (Err(failure), None),
+        };
         let mut answer = message::encode_answer(outcome);
         answer.push('\n');
         match tokio::time::timeout(STALL_LIMIT, write.write_all(answer.as_bytes())).await {
             Ok(result) => result?,
             Err(_elapsed) => return Ok(()),
         }
+        if let Some(feed) = feed {
+            return tokio::select! {
+                told = tell(feed, &mut write) => told,
+                // Whatever the client says now, it wants no more events.
+                said = reader.fill_buf() => said.map(drop),
+            };
+        }
         if too_long {
             return Ok(());
         }
     }
+}
+
+/// Tells events until there are no more. A client that stops reading is waited for: it may have
+/// been stopped by its user, and costs no more than its queue.
+async fn tell(feed: Feed, write: &mut OwnedWriteHalf) -> io::Result<()> {
+    for told in feed.past {
+        write_line(write, message::encode_told(&told)).await?;
+    }
+    let Some(mut live) = feed.live else {
+        return Ok(());
+    };
+    loop {
+        let line = match live.recv().await {
+            Ok(told) => message::encode_told(&told),
+            Err(RecvError::Lagged(skipped)) => message::encode_skipped(skipped),
+            Err(RecvError::Closed) => return Ok(()),
+        };
+        write_line(write, line).await?;
+    }
+}
+
+async fn write_line(write: &mut OwnedWriteHalf, mut line: String) -> io::Result<()> {
+    line.push('\n');
+    write.write_all(line.as_bytes()).await
 }
 
 /// Why a request got no answer.
@@ -87,6 +153,12 @@ pub enum AskError {
     /// The node refused or failed.
     #[error(transparent)]
     Refused(#[from] Failure),
+    /// The node ended while its events were followed.
+    #[error("the node on {path} has ended")]
+    Ended {
+        /// The control socket.
+        path: String,
+    },
     /// The connection broke.
     #[error("the node stopped answering on {path}: {source}")]
     Broken {
@@ -123,23 +195,53 @@ impl Client {
     /// # Errors
     /// [`AskError`].
     pub fn ask(&mut self, request: &Request) -> Result<Answer, AskError> {
-        let broken = |source| AskError::Broken { path: self.path.clone(), source };
         let mut line = message::encode_request(request);
         line.push('\n');
-        self.reader.get_mut().write_all(line.as_bytes()).map_err(broken)?;
-        let mut answer = Vec::new();
-        let mut bounded = (&mut self.reader).take(MAX_ANSWER);
-        bounded.read_until(b'\n', &mut answer).map_err(broken)?;
-        if answer.last() != Some(&b'\n') {
-            return Err(broken(io::ErrorKind::UnexpectedEof.into()));
+        self.reader.get_mut().write_all(line.as_bytes()).map_err(|err| self.broken(err))?;
+        match self.line()? {
+            Some(answer) => Ok(message::decode_answer(&answer)?),
+            None => Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
         }
-        Ok(message::decode_answer(&answer)?)
+    }
+
+    /// Waits for the next line after [`Answer::Events`], for as long as it takes; none when the node
+    /// has closed the connection.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub fn next_event(&mut self) -> Result<Option<StreamLine<Heard>>, AskError> {
+        self.reader.get_ref().set_read_timeout(None).map_err(|err| self.broken(err))?;
+        let line = self.line()?;
+        Ok(line.map(|line| message::decode_stream_line(&line)).transpose()?)
+    }
+
+    /// The socket's path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A whole line; none at the end.
+    fn line(&mut self) -> Result<Option<Vec<u8>>, AskError> {
+        let mut line = Vec::new();
+        let read = (&mut self.reader).take(MAX_ANSWER).read_until(b'\n', &mut line);
+        match read {
+            Ok(_) => Ok((line.last() == Some(&b'\n')).then_some(line)),
+            Err(err) if err.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(err) => Err(self.broken(err)),
+        }
+    }
+
+    fn broken(&self, source: io::Error) -> AskError {
+        AskError::Broken { path: self.path.clone(), source }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
+    use crate::event::{Event, Named};
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -150,7 +252,7 @@ mod tests {
         runtime().block_on(async {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let server = tokio::spawn(serve(theirs, async |request| match request {
-                Request::Id => Ok(Answer::Id { name: "n".into(), key: "k".into() }),
+                Request::Id => Ok(Answer::Id { name: "n".into(), key: "k".into() }.into()),
                 _ => Err(Failure::new("x", "y", "")),
             }));
             let (mut read, mut write) = ours.into_split();
@@ -186,7 +288,79 @@ mod tests {
         endless.extend_from_slice(b"\n{\"v\":1,\"command\":\"id\"}\n");
         let answer = dialogue(&endless);
         assert_eq!(answer.lines().count(), 1, "the connection ends: {answer}");
-        assert!(answer.contains("longer than 65536"));
+        assert!(answer.contains("longer than 4194304"));
+    }
+
+    fn joined(name: &str) -> Arc<Told> {
+        let node = Named { name: name.into(), key: String::new() };
+        Arc::new(Told::new(SystemTime::UNIX_EPOCH, Event::NodeJoined { node }))
+    }
+
+    /// What a client without a runtime hears; `events` happen once it has its answer.
+    fn followed(queue: usize, past: &[&str], events: &[&str]) -> Vec<StreamLine<Heard>> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ctl");
+        let runtime = runtime();
+        let _guard = runtime.enter();
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let client = std::thread::spawn(move || {
+            let mut client = Client::connect(&path).unwrap();
+            let request = Request::Events { last: 1, follow: true };
+            assert_eq!(client.ask(&request).unwrap(), Answer::Events);
+            std::iter::from_fn(|| client.next_event().unwrap()).collect()
+        });
+        runtime.block_on(async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let served = serve(stream, async |_| {
+                let (tell, live) = broadcast::channel(queue);
+                for name in events {
+                    tell.send(joined(name)).unwrap();
+                }
+                let past = past.iter().map(|name| joined(name)).collect();
+                Ok(Reply::Events(Feed { past, live: Some(live) }))
+            });
+            served.await.unwrap();
+        });
+        client.join().unwrap()
+    }
+
+    fn names(lines: &[StreamLine<Heard>]) -> Vec<String> {
+        let name = |line: &StreamLine<Heard>| match line {
+            StreamLine::Event(heard) => heard.rest["node"]["name"].as_str().unwrap().to_owned(),
+            StreamLine::Skipped(skipped) => format!("skipped {skipped}"),
+        };
+        lines.iter().map(name).collect()
+    }
+
+    #[test]
+    fn events_of_before_come_first_and_the_stream_ends_with_the_node() {
+        assert_eq!(names(&followed(8, &["a", "b"], &["c", "d"])), ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_client_that_is_too_slow_hears_how_much_it_has_missed() {
+        assert_eq!(names(&followed(2, &[], &["a", "b", "c", "d"])), ["skipped 2", "c", "d"]);
+    }
+
+    #[test]
+    fn a_client_that_leaves_ends_its_stream() {
+        runtime().block_on(async {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let (tell, _) = broadcast::channel(2);
+            let live = tell.subscribe();
+            let mut feed = Some(Feed { past: Vec::new(), live: Some(live) });
+            let server = tokio::spawn(serve(theirs, move |_| {
+                std::future::ready(Ok(Reply::Events(feed.take().unwrap())))
+            }));
+            let (read, mut write) = ours.into_split();
+            let request = message::encode_request(&Request::Events { last: 0, follow: true });
+            write.write_all(format!("{request}\n").as_bytes()).await.unwrap();
+            let mut lines = tokio::io::BufReader::new(read).lines();
+            assert!(lines.next_line().await.unwrap().unwrap().contains("events"));
+            drop((lines, write));
+            server.await.unwrap().unwrap();
+            assert_eq!(tell.receiver_count(), 0);
+        });
     }
 
     #[test]

@@ -76,11 +76,13 @@ pub enum DropReason {
     RogueRa,
     /// From a port behind which the gateway is not, with the gateway's address as its source.
     GatewayClaim,
+    /// Lost, or held up too long, by the wire that an operator put on its port.
+    Wire,
 }
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -110,6 +112,7 @@ impl DropReason {
         Self::RogueDhcp,
         Self::RogueRa,
         Self::GatewayClaim,
+        Self::Wire,
     ];
 
     /// The position in [`ALL`](Self::ALL), for tables by reason.
@@ -149,6 +152,7 @@ impl DropReason {
             Self::RogueDhcp => "rogue-dhcp",
             Self::RogueRa => "rogue-ra",
             Self::GatewayClaim => "gateway-claim",
+            Self::Wire => "wire",
         }
     }
 }

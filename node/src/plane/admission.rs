@@ -193,6 +193,10 @@ impl Plane {
         let is_last = port.endpoints.is_empty();
         if is_last {
             port.user = None;
+            // A cable's is kept by its id.
+            if let Some(wire) = port.wire.take() {
+                wire.set_port(None);
+            }
             self.forget_port(place.port, now());
             match self.settings.vlans {
                 Vlans::Transparent => self.remove(place.port),

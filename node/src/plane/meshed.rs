@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
-use cable::Link;
 use cable::link::Peer;
+use cable::{Link, Signer};
 use ether::{FrameHeader, MacAddr, VlanId};
 use fabric::{Change, DropReason, Location, PortId, RemoteId, Station, announces};
-use mesh::Nick;
+use mesh::{Mesh, Nick};
 use mesh::beat::Beat;
 use mesh::engine::{
     Event, Heard, LinkError, LinkId, Neighbour, Payload, PortState, ProtocolFault, Room,
@@ -57,17 +57,26 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
-    /// Beats came by a cable.
-    pub(crate) fn handle_beats(&mut self, port: PortId, beats: &[Beat], now: Instant) {
+    /// Beats came by a cable, and have crossed its wire if it has one.
+    pub(super) fn handle_beats_now(&mut self, port: PortId, beats: &[Beat], now: Instant) {
         for beat in beats {
             self.mesh.handle_beat(LinkId(port.0), beat, now);
         }
         self.mesh_wake.notify_one();
     }
 
-    /// Does what the mesh has to do by now, and sends what it has to say. Gives what an operator
-    /// should hear of, and when to come again.
-    pub(crate) fn turn_mesh(&mut self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+    /// What the mesh knows.
+    pub(crate) fn mesh(&self) -> &Mesh<Signer> {
+        &self.mesh
+    }
+
+    /// What an operator should hear of.
+    pub(crate) fn mesh_events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.mesh.poll_event()).collect()
+    }
+
+    /// Does what the mesh has to do by now, and sends what it has to say. Gives when to come again.
+    pub(crate) fn turn_mesh(&mut self, now: Instant) -> Option<Instant> {
         if self.mesh.poll_timeout().is_some_and(|due| due <= now) {
             self.mesh.handle_timeout(now);
         }
@@ -81,13 +90,12 @@ impl Plane {
                         self.mesh.handle_room(link, Room::Full);
                     }
                 }
-                Payload::Beat(beat) => cable.send_beat(&beat),
+                Payload::Beat(beat) => self.send_beat(PortId(link.0), &beat, now),
             }
         }
         self.follow_stations(now);
         self.follow_loops(now);
-        let events = std::iter::from_fn(|| self.mesh.poll_event()).collect();
-        (events, self.mesh.poll_timeout())
+        self.mesh.poll_timeout()
     }
 
     /// Tells the mesh, and consoles, what the bridge has learned: from `frame`, if it is one that
@@ -236,7 +244,7 @@ impl Plane {
         let _ = self.follow_changes(None, now);
     }
 
-    fn cable(&self, port: PortId) -> Option<Rc<Link>> {
+    pub(super) fn cable(&self, port: PortId) -> Option<Rc<Link>> {
         self.port(port)?.endpoints.iter().find_map(|endpoint| match &endpoint.io {
             PortIo::Cable(link) => Some(link.clone()),
             _ => None,

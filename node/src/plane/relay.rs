@@ -16,7 +16,7 @@ use mesh::framing::Reach;
 use mesh::probe::Probe;
 
 use super::Plane;
-use crate::port::Port;
+use crate::port::{Divert, Port};
 use crate::pressure::Congested;
 
 /// Frames that are relayed together at most.
@@ -60,9 +60,8 @@ pub(crate) struct Route {
 pub(crate) type Routes = ArrayVec<Route, BATCH>;
 
 impl Plane {
-    /// Relays a batch from one ingress. Gives the egress whose queue is filling, if there is one,
-    /// so that the ingress may wait.
-    pub(crate) fn relay(
+    /// Relays a batch whose frames have crossed the ingress's wire, if that has one.
+    pub(super) fn relay_now(
         &mut self,
         ingress: PortId,
         frames: &Frames<'_>,
@@ -90,7 +89,7 @@ impl Plane {
                 }
             }
         }
-        self.flush(frames, &routes)
+        self.flush(frames, &routes, now)
     }
 
     /// The route of a frame that leaves by no cable.
@@ -220,7 +219,7 @@ impl Plane {
         let mut routes = Routes::new();
         routes.push(self.nowhere());
         self.hand(port, 0, TagAction::AsIs);
-        self.flush(&frames, &routes);
+        self.flush(&frames, &routes, crate::driver::now());
     }
 
     fn hand(&mut self, egress: PortId, index: usize, tag: TagAction) {
@@ -233,12 +232,15 @@ impl Plane {
         }
     }
 
-    fn flush(&mut self, frames: &Frames<'_>, routes: &Routes) -> Option<Congested> {
+    fn flush(&mut self, frames: &Frames<'_>, routes: &Routes, now: Instant) -> Option<Congested> {
         let alone = self.touched.len() == 1;
         let mut congested = None;
         for id in self.touched.drain(..) {
             if let Some(Some(port)) = self.ports.get_mut(id.0 as usize) {
-                let full = port.flush(frames, routes, &mut self.segments, &mut self.retagged);
+                let buffers = (&mut self.segments, &mut self.retagged);
+                let pairs = Some(&self.wires.pairs).filter(|pairs| !pairs.is_empty());
+                let divert = pairs.map(|pairs| Divert { pairs, bridge: &self.bridge, egress: id });
+                let full = port.flush(frames, routes, buffers, divert, now);
                 congested = full.filter(|full| alone || full.is_cable()).or(congested);
             }
         }

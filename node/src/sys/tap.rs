@@ -14,6 +14,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tun_tap::{Iface, Mode};
 
 use crate::config::Offload;
+use crate::sys::watch::watch;
 
 const TUN_DEVICE: &str = "/dev/net/tun";
 
@@ -239,11 +240,7 @@ impl Device {
 }
 
 fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: the `OwnedFd` moves into the `AsyncFd`, which keeps it open and gives it to nobody;
-    // an `OwnedFd` is the same descriptor all its life.
-    let registered =
-        unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE.add(Interest::ERROR)) };
-    registered.map_err(io::Error::from)
+    watch(fd, Interest::READABLE.add(Interest::ERROR))
 }
 
 fn plain_fd(iface: &Iface) -> std::os::fd::BorrowedFd<'_> {

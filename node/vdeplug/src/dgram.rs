@@ -166,11 +166,13 @@ impl DgramPort {
             return true;
         }
         match rustix::net::getpeername(&self.socket) {
-            // One without a name, as of a pair, is told when a frame is sent.
             Ok(Some(peer)) if peer.addr_len() as usize > size_of::<libc::sa_family_t>() => {
                 rustix::net::connect(&self.socket, &peer).is_ok()
             }
-            _ => true,
+            // One without a name, as of a pair, is told when a frame is sent.
+            Ok(Some(_)) => true,
+            // A frame was sent to nobody, and the kernel took the connection back.
+            Ok(None) | Err(_) => false,
         }
     }
 

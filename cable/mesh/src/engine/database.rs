@@ -45,6 +45,8 @@ pub(super) struct Node {
     pub(super) updated: Instant,
     /// Since when the node cannot be reached; `None` while it can.
     pub(super) unreachable_since: Option<Instant>,
+    /// A neighbour that does not know the node was not told of it, as it could not be reached.
+    is_untold: bool,
     /// The instance of the run before this one.
     superseded: Option<u64>,
     /// How often a superseded run came back, and since when that is counted.
@@ -315,6 +317,7 @@ impl Database {
             fingerprint: record.fingerprint(),
             updated: now,
             unreachable_since: Some(now),
+            is_untold: false,
             superseded: None,
             returns: (0, now),
             refused: None,
@@ -350,6 +353,25 @@ impl Database {
             && node.is_reachable() != reachable
         {
             node.unreachable_since = (!reachable).then_some(now);
+        }
+    }
+
+    /// A neighbour was not told of a node.
+    pub(super) fn set_untold(&mut self, key: &NodeKey) {
+        if let Some(node) = self.by_key_mut(key) {
+            node.is_untold = true;
+        }
+    }
+
+    /// The slots of a node that can be reached now, if a neighbour was not told of it before.
+    pub(super) fn take_untold(&mut self, index: NodeIndex) -> Vec<Slot> {
+        let node = self.nodes.get_mut(usize::from(index.0)).and_then(Option::as_mut);
+        match node.filter(|node| node.is_untold && node.is_reachable()) {
+            Some(node) => {
+                node.is_untold = false;
+                node.records.keys().copied().collect()
+            }
+            None => Vec::new(),
         }
     }
 

@@ -114,22 +114,21 @@ pub enum Event {
     NodeLeft(Who),
     /// This node's epoch is now this: keep it on disk. Others remembered a higher one than the disk.
     EpochRaised(u64),
-    /// Another node has this one's nick and keeps it. Frames that come in here must carry the new
-    /// one from now on.
+    /// Another node has this one's nick, and both draw new ones. Frames that come in here must carry
+    /// this one's from now on.
     NickChanged {
         /// The new one.
         nick: Nick,
-        /// Who keeps the old one.
+        /// Who has the old one for a moment yet.
         keeper: Who,
     },
-    /// Two other nodes have the same nick. The one with the higher key is to draw a new one; until
-    /// then no frame finds it.
+    /// Two other nodes have the same nick, and are to draw new ones.
     NickClash {
         /// The nick.
         nick: Nick,
-        /// Who keeps it.
+        /// Whom frames find until then.
         keeper: Who,
-        /// Who must change.
+        /// Whom they do not find.
         loser: Who,
     },
     /// A record was not taken. This, like all that others can cause, is told at most ten times at

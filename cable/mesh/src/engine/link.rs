@@ -118,9 +118,9 @@ impl Link {
         self.cost.unwrap_or(MAX_COST)
     }
 
-    /// Follows the round trip; says whether the cost has changed.
+    /// Follows the round trip of the path without its queues; says whether the cost has changed.
     pub(super) fn update_cost(&mut self, now: Instant) -> bool {
-        let Some(round_trip) = self.live.round_trip() else {
+        let Some(round_trip) = self.live.shortest_round_trip() else {
             return false;
         };
         let steps = round_trip.as_nanos() / COST_STEP.as_nanos();

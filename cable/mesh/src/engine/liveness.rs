@@ -13,6 +13,10 @@ use crate::beat::{Beat, Heard};
 /// Beats whose time of sending is remembered; at the fastest pace they are 3 s.
 const REMEMBERED: usize = 64;
 
+/// Round trips of which the shortest stands for the path itself: about 10 s. The others waited in
+/// queues, and a route that follows queues swings.
+const SAMPLES: usize = 32;
+
 /// Up to this round trip the pace is that of the settings; above, beats are as many to a round
 /// trip as here.
 const PACE_ROUND_TRIP: Duration = Duration::from_millis(150);
@@ -76,6 +80,9 @@ pub(super) struct Liveness {
     acked: Option<(u32, Instant)>,
     peer_deaf: bool,
     round_trip: Option<Duration>,
+    /// The least round trip that was measured since some time, to be smoothed in.
+    sample: Option<(Instant, Duration)>,
+    samples: VecDeque<Duration>,
     last_look: Instant,
     grace_until: Instant,
     /// A moving average of the share of lost beats, in parts of 65 536.
@@ -97,6 +104,8 @@ impl Liveness {
             acked: None,
             peer_deaf: false,
             round_trip: None,
+            sample: None,
+            samples: VecDeque::new(),
             last_look: now,
             grace_until: now,
             loss: 0,
@@ -115,9 +124,15 @@ impl Liveness {
         }
     }
 
-    /// Smoothed as in RFC 6298; `None` before the first answer.
+    /// Smoothed as in RFC 6298, from the least of every two or more answers; `None` before the
+    /// first.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
+    }
+
+    /// The shortest of the last 32; `None` before the first answer.
+    pub(super) fn shortest_round_trip(&self) -> Option<Duration> {
+        self.samples.iter().min().copied()
     }
 
     /// The share of the other end's beats that do not arrive, 0 to 1.
@@ -159,10 +174,29 @@ impl Liveness {
         }
         self.acked = Some((heard.sequence, sent));
         let sample = now.saturating_duration_since(sent).saturating_sub(heard.held);
-        self.round_trip = Some(match self.round_trip {
-            None => sample,
-            Some(smoothed) => (smoothed * 7 + sample) / 8,
-        });
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(sample);
+        self.measure(sample, now);
+    }
+
+    /// Of several measurements the least counts: a node that was stopped answers what came
+    /// meanwhile as if it had just come, and one whose clock leapt measures the leap. Taken for
+    /// round trips, these seconds would slow the beats until the other end gives the cable up.
+    fn measure(&mut self, sample: Duration, now: Instant) {
+        let Some(smoothed) = self.round_trip else {
+            self.round_trip = Some(sample);
+            return;
+        };
+        let (since, least) =
+            self.sample.map_or((now, sample), |(at, least)| (at, least.min(sample)));
+        if now < since + self.pace() / 2 {
+            self.sample = Some((since, least));
+        } else {
+            self.sample = None;
+            self.round_trip = Some((smoothed * 7 + least) / 8);
+        }
     }
 
     /// A beat if one is due.

@@ -135,12 +135,12 @@ impl<A: Authority> Mesh<A> {
         }
         if self.origin.nick_at.is_some_and(|at| now >= at) {
             self.origin.nick_at = None;
-            let own = self.config.key;
-            let nick = self.forwarding.nick();
-            let lower = self.database.range(NodeKey::MIN, own);
-            let keeper = lower.filter(|node| node.key != own).find(|node| node.state.nick == nick);
-            if let Some(keeper) = keeper.map(|node| node.key) {
-                self.change_nick(keeper, now);
+            let (own, nick) = (self.config.key, self.forwarding.nick());
+            let others = self.database.iter().map(|(_, node)| node).filter(|node| node.key != own);
+            let other =
+                others.filter(|node| node.is_reachable()).find(|node| node.state.nick == nick);
+            if let Some(other) = other.map(|node| node.key) {
+                self.change_nick(other, now);
             }
         }
     }
@@ -185,8 +185,8 @@ impl<A: Authority> Mesh<A> {
         self.flush_all(now);
     }
 
-    /// Draws a new nick, as the keeper of the present one has a lower key.
-    pub(super) fn change_nick(&mut self, keeper: NodeKey, now: Instant) {
+    /// Draws a new nick, as another node has the present one too.
+    pub(super) fn change_nick(&mut self, other: NodeKey, now: Instant) {
         if !self.origin.nick_budget.take(now) {
             self.origin.nick_at = Some(self.origin.nick_budget.ready_at(now));
             return;
@@ -201,7 +201,7 @@ impl<A: Authority> Mesh<A> {
         self.forwarding.remove_nick(self.forwarding.nick());
         self.forwarding.add_nick(nick);
         self.forwarding.set_nick(nick);
-        let keeper = self.who(keeper);
+        let keeper = self.who(other);
         self.events.push(Event::NickChanged { nick, keeper });
         let before = self.origin.state.clone();
         self.origin.state.nick = nick;

@@ -202,13 +202,16 @@ impl<A: Authority> Mesh<A> {
             .map(|(_, node)| node)
             .find(|node| node.key != key && node.state.nick == nick && node.is_reachable());
         let Some(other) = other.map(|node| node.key) else { return };
-        let (keeper, loser) = (key.min(other), key.max(other));
-        if loser == self.config.key {
-            self.change_nick(keeper, now);
-        } else {
-            let (keeper, loser) = (self.who(keeper), self.who(loser));
-            self.alarm(Event::NickClash { nick, keeper, loser }, now);
+        // Both change, and not only the higher: what the one has flooded under this nick would be
+        // taken for what the other floods.
+        if key == self.config.key {
+            return self.change_nick(other, now);
         }
+        if other == self.config.key {
+            return self.change_nick(key, now);
+        }
+        let (keeper, loser) = (self.who(key.min(other)), self.who(key.max(other)));
+        self.alarm(Event::NickClash { nick, keeper, loser }, now);
     }
 
     fn handle_digest(&mut self, id: LinkId, digest: &Digest) -> Result<(), ProtocolFault> {
@@ -221,12 +224,15 @@ impl<A: Authority> Mesh<A> {
             return Err(ProtocolFault::Order);
         }
         let link = self.links.get_mut(&id).ok_or(ProtocolFault::UnknownLink)?;
+        let mut untold = Vec::new();
         for node in self.database.range(digest.first, digest.last) {
             let theirs = entries.binary_search_by_key(&node.key, |entry| entry.origin);
             let Ok(at) = theirs else {
-                // What cannot be reached is news to nobody.
+                // What cannot be reached is news to nobody, until it can be.
                 if node.is_reachable() {
                     push_all(&mut link.pending, node);
+                } else {
+                    untold.push(node.key);
                 }
                 continue;
             };
@@ -244,6 +250,9 @@ impl<A: Authority> Mesh<A> {
         }
         if digest.answer && digest.first == NodeKey::MIN {
             link.digest_due = Some(DigestCursor { next: NodeKey::MIN, answer: false });
+        }
+        for key in untold {
+            self.database.set_untold(&key);
         }
         Ok(())
     }

@@ -140,7 +140,7 @@ impl<A: Authority> Mesh<A> {
                 && vertex != topology.own()
             {
                 let links = self.shared_links(topology.own_links(), reach.first);
-                // Of two nodes with one nick the one with the lower key keeps it.
+                // Of two nodes with one nick the one with the lower key is found.
                 routes.entry(node.state.nick).or_insert(Route { links, hops: reach.hops });
             }
         }
@@ -233,9 +233,13 @@ impl<A: Authority> Mesh<A> {
         if node.is_reachable() == reachable {
             return;
         }
-        let who = self.who(node.key);
+        let key = node.key;
+        let who = self.who(key);
         self.events.push(if reachable { Event::NodeJoined(who) } else { Event::NodeLeft(who) });
         self.database.set_reachable(index, reachable, now);
+        for slot in self.database.take_untold(index) {
+            self.spread(slot, key, None);
+        }
         self.owner_changed(index, now);
     }
 

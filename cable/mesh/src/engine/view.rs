@@ -66,7 +66,7 @@ pub struct NodeView {
 pub struct RouteView {
     /// Cables on the way.
     pub hops: u16,
-    /// Sum of their costs: round trips in steps of 100 µs, and two steps for each.
+    /// Sum of their costs: shortest round trips of late in steps of 100 µs, and two steps for each.
     pub cost: u32,
     /// The first node on it.
     pub next: NodeKey,

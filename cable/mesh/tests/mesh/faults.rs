@@ -134,38 +134,79 @@ fn two_halves_go_on_alone_and_become_one_again() {
     lab.assert_whole(&[0, 1, 2, 3, 4, 5]);
 }
 
-#[test]
-fn floods_get_through_while_a_cable_dies() {
-    let mut lab = ring(5);
-    lab.silence(0, [true, true]);
-    lab.run(ms(930));
-    // The ends know; not everybody may.
+/// Floods from a node every 2 ms, from when it has news on.
+fn flood_on(lab: &mut Lab, at: usize, is_news: impl Fn(&Event) -> bool) {
+    lab.events(at);
+    while !lab.events(at).iter().any(&is_news) {
+        lab.run(ms(1));
+    }
     let mut frames = Vec::new();
-    for _ in 0..100 {
-        frames.push(lab.flood(0));
-        lab.run(ms(20));
+    for _ in 0..500 {
+        frames.push(lab.flood(at));
+        lab.run(ms(2));
     }
     lab.run(secs(1));
-    for frame in frames {
-        assert_eq!(lab.deliveries(frame), [0, 1, 1, 1, 1]);
+    for (number, frame) in frames.into_iter().enumerate() {
+        for (node, count) in lab.deliveries(frame).into_iter().enumerate() {
+            assert_eq!(count, u32::from(node != at), "frame {number} at node {node}");
+        }
     }
 }
 
 #[test]
+fn floods_get_through_while_a_cable_dies() {
+    let mut lab = Lab::new(6);
+    for node in 0..6 {
+        lab.cable(node, (node + 1) % 6, ms(20));
+    }
+    lab.run(secs(15));
+    lab.silence(0, [true, true]);
+    flood_on(&mut lab, 0, |event| matches!(event, Event::LinkDown { .. }));
+}
+
+#[test]
 fn floods_get_through_while_a_cable_comes() {
-    let mut lab = Lab::new(5);
-    for node in 1..5 {
-        lab.cable(node - 1, node, ms(20));
+    for at in [0, 2, 4] {
+        let mut lab = Lab::new(5);
+        for node in 1..5 {
+            lab.cable(node - 1, node, ms(20));
+        }
+        lab.run(secs(15));
+        lab.events(0);
+        lab.cable(4, 0, ms(1));
+        if at == 2 {
+            // It is told later than the ends.
+            lab.run(ms(10));
+            lab.cable(1, 2, ms(30));
+        }
+        flood_on(&mut lab, at, |event| matches!(event, Event::LinkUp { .. }));
     }
+}
+
+#[test]
+fn a_neighbour_that_came_meanwhile_hears_of_nodes_that_come_back() {
+    let mut lab = Lab::new(4);
+    lab.cable(0, 1, ms(2));
+    let broken = lab.cable(1, 2, ms(2));
     lab.run(secs(5));
-    lab.cable(4, 0, ms(1));
-    let mut frames = Vec::new();
-    for _ in 0..200 {
-        frames.push(lab.flood(2));
-        lab.run(ms(10));
-    }
+    lab.close(broken);
     lab.run(secs(1));
-    for frame in frames {
-        assert_eq!(lab.deliveries(frame), [1, 1, 0, 1, 1]);
-    }
+    // Node 2 remembers node 0, of which there is nothing to tell now, nor anything new later.
+    lab.cable(2, 3, ms(2));
+    lab.run(secs(1));
+    lab.cable(1, 2, ms(2));
+    lab.run(ms(200));
+    lab.assert_whole(&[0, 1, 2, 3]);
+}
+
+#[test]
+fn a_new_node_knows_the_mesh_one_round_trip_after_its_cable_is_up() {
+    let mut lab = Lab::new(4);
+    lab.cable(0, 1, ms(5));
+    lab.cable(1, 2, ms(5));
+    lab.run(secs(5));
+    lab.cable(2, 3, ms(5));
+    lab.run(ms(70));
+    assert_eq!(lab.views(3).iter().filter(|view| view.route.is_some()).count(), 4);
+    assert_eq!(lab.views(0).iter().filter(|view| view.route.is_some()).count(), 4);
 }

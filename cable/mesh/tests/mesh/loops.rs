@@ -1,8 +1,9 @@
 //! Access ports that someone has joined outside.
 
-use mesh::engine::{Event, PortId, PortState};
+use mesh::engine::{Event, LinkId, PortId, PortState};
+use mesh::message::{Bounded, Message, Records};
 use mesh::probe::{PortClass, Probe};
-use mesh::record::Notice;
+use mesh::record::{Notice, Notices, PortName, Record, Slot, Version};
 
 use super::lab::*;
 
@@ -187,4 +188,29 @@ fn a_guest_that_plays_a_probe_back_blocks_its_own_port_only() {
         lab.settle(1);
     }
     assert!(blocked(&lab).is_empty());
+}
+
+#[test]
+fn a_node_that_tells_of_a_probe_that_was_not_sent_of_late_blocks_nothing() {
+    let mut lab = triangle((0, Guest), (1, Tap));
+    let old = Probe::parse(&lab.probes.iter().find(|(node, ..)| *node == 0).unwrap().2).unwrap();
+    let new = Probe::parse(&lab.probes.iter().rfind(|(node, ..)| *node == 0).unwrap().2).unwrap();
+    let incarnation = Lab::config(1, 1, 0).incarnation;
+    for (sequence, nonce) in [(1000, 7), (1001, old.nonce), (1002, new.nonce)] {
+        let notice = Notice::Loop {
+            port: PortName::new("x").unwrap(),
+            number: 2,
+            class: Tap.to_wire(),
+            sender: key(0),
+            sender_number: 1,
+            nonce,
+        };
+        let notices: Notices = Bounded::truncated(vec![notice]);
+        let version = Version { incarnation, sequence };
+        let record = Record::sign(key(1), version, Slot::NOTICES, &notices, &Notary(key(1)));
+        let records = Records { records: Bounded::truncated(vec![record]) };
+        lab.inject(0, LinkId(0), Message::Records(records));
+        // The last one is as good as true.
+        assert_eq!(blocked(&lab).is_empty(), nonce != new.nonce);
+    }
 }

@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
+mod chaos;
 mod faults;
+mod graph;
 mod identity;
 mod lab;
 mod loops;
+mod observer;
 mod routes;
-mod scale;
 mod stations;

@@ -1,6 +1,7 @@
 //! Golden screens: what a person sees.
 
 use super::*;
+use crate::network::{CableDetail, Hop, NodeStatus, Trace};
 use crate::status::RefusedKey;
 
 fn cable(state: CableState) -> CableStatus {
@@ -118,6 +119,7 @@ fn ports_are_a_table_with_drops_by_reason() {
         port: 1,
         kind: "vde".into(),
         description: "QEMU".into(),
+        blocked: true,
         pid: Some(42),
         uid: Some(1000),
         max_frame: 9234,
@@ -131,6 +133,185 @@ fn ports_are_a_table_with_drops_by_reason() {
     assert_eq!(
         ports(&[port]),
         "PORT  KIND  RX FRAMES  RX BYTES  TX FRAMES  TX BYTES  DROPS         WHO\n\
-         1     vde   10         999 B     2000000    3.0 GB    7 queue-full  QEMU (pid 42, uid 1000)\n"
+         1     vde   10         999 B     2000000    3.0 GB    7 queue-full  QEMU (pid 42, uid 1000); blocked: it is part of a loop outside\n"
     );
+}
+
+#[test]
+fn cables_are_a_table_with_reasons_below() {
+    let detail = |cable| CableDetail {
+        cable,
+        in_use: false,
+        in_use_seconds: None,
+        silent_seconds: None,
+        beat_rtt_ms: None,
+        beat_loss: None,
+        cost: None,
+        rx_frames: 0,
+        rx_bytes: 0,
+        tx_frames: 0,
+        tx_bytes: 0,
+        drops: BTreeMap::new(),
+    };
+    let up = CableStatus {
+        peer: Some("b".into()),
+        rtt_ms: Some(0.254),
+        loss: Some(0.01),
+        path_mtu: Some(1472),
+        ..cable(CableState::Up)
+    };
+    let flows = CableDetail {
+        in_use: true,
+        in_use_seconds: Some(3.0),
+        rx_bytes: 1500,
+        ..detail(up.clone())
+    };
+    let silent = CableDetail { silent_seconds: Some(4.0), ..detail(up) };
+    let down = detail(CableStatus {
+        id: "c22".into(),
+        reason: Some("no answer".into()),
+        fix: Some("look there".into()),
+        retry_in_seconds: Some(3.21),
+        ..cable(CableState::Retrying)
+    });
+    assert_eq!(
+        cable_table(&[flows, silent, down]),
+        "\
+CABLE  STATE  PEER  ADDRESS     RTT      LOSS    MTU   RX      TX   DROPS  FRAMES
+c1     up     b     hostb:7667  0.25 ms  1.00 %  1472  1.5 kB  0 B  -      flow for 3.0 s
+c1     up     b     hostb:7667  0.25 ms  1.00 %  1472  0 B     0 B  -      none: silent for 4.0 s
+c22    down   -     hostb:7667  -        -       -     0 B     0 B  -      -
+
+c22: no answer; next try in 3.2 s
+    → look there
+"
+    );
+}
+
+fn node(name: &str, key: &str, hops: Option<u16>) -> NodeStatus {
+    NodeStatus {
+        name: name.into(),
+        key: key.into(),
+        nick: "0000000a".into(),
+        own: hops == Some(0),
+        reachable: hops.is_some(),
+        reason: hops.is_none().then(|| "shut down".into()),
+        hops,
+        rtt_ms: hops.map(|hops| f64::from(hops) * 0.3),
+        cost: hops.map(|hops| u32::from(hops) * 5),
+        next: hops.filter(|&hops| hops > 0).map(|_| "b".into()),
+        cables: 2,
+        stations: 4,
+        news_age_seconds: 12.0,
+    }
+}
+
+#[test]
+fn nodes_are_a_table_in_which_equal_names_are_told_apart() {
+    assert_eq!(
+        nodes(&[
+            node("a", "aaaaaaaaaaaa", Some(0)),
+            node("b", "bbbbbbbbbbbb", Some(1)),
+            node("c", "cccccccccccc", Some(2)),
+            node("c", "dddddddddddd", None),
+        ]),
+        "\
+NODE          HOPS  RTT     NEXT  CABLES  STATIONS  NEWS
+a             0     -       -     2       4         12 s ago  this node
+b             1     0.3 ms  b     2       4         12 s ago
+c (cccccccc)  2     0.6 ms  b     2       4         12 s ago
+c (dddddddd)  -     -       -     2       4         12 s ago  unreachable: shut down
+"
+    );
+}
+
+#[test]
+fn a_trace_says_where_the_station_is_and_how_to_get_there() {
+    let hop = |node: &str, via: &[&str], cables, rtt_ms| Hop {
+        node: node.into(),
+        key: String::new(),
+        via: via.iter().map(|&id| id.to_owned()).collect(),
+        cables,
+        rtt_ms,
+        cost: None,
+    };
+    let trace = Trace {
+        mac: Some("02:00:00:00:00:01".into()),
+        vlan: Some(5),
+        node: "c".into(),
+        key: String::new(),
+        port: None,
+        description: None,
+        hops: vec![
+            hop("a", &[], 0, None),
+            hop("b", &["c1", "c4"], 2, Some(0.3)),
+            hop("c", &[], 1, Some(0.0)),
+        ],
+    };
+    let own = Trace {
+        node: "a".into(),
+        vlan: Some(0),
+        port: Some(3),
+        description: Some("QEMU".into()),
+        hops: vec![hop("a", &[], 0, None)],
+        ..trace.clone()
+    };
+    assert_eq!(
+        traces(&[trace, own]),
+        "\
+02:00:00:00:00:01 in VLAN 5 is behind node c; at which port, vdecable macs says on that host
+HOP  NODE  RTT       BY
+0    a     -         this node
+1    b     0.3 ms    cables c1, c4
+2    c     < 0.1 ms  1 cable
+02:00:00:00:00:01 is behind node a, port 3 (QEMU)
+HOP  NODE  RTT  BY
+0    a     -    this node
+"
+    );
+}
+
+#[test]
+fn stations_of_other_nodes_are_listed_with_what_is_known_of_them() {
+    let here = MacEntry {
+        mac: "02:00:00:00:00:01".into(),
+        vlan: 0,
+        node: Some("a".into()),
+        key: None,
+        here: true,
+        port: Some(1),
+        kind: Some("vde".into()),
+        description: Some("QEMU".into()),
+        age_seconds: Some(4.0),
+    };
+    let there = MacEntry {
+        vlan: 7,
+        node: Some("b".into()),
+        here: false,
+        port: None,
+        kind: None,
+        description: None,
+        age_seconds: None,
+        ..here.clone()
+    };
+    assert_eq!(
+        macs(&[here, there]),
+        "\
+MAC                VLAN  NODE  PORT  KIND  AGE    WHERE
+02:00:00:00:00:01  -     a     1     vde   4.0 s  QEMU
+02:00:00:00:00:01  7     b     -     -     -      -
+"
+    );
+}
+
+#[test]
+fn warnings_stand_out_among_events() {
+    let heard = |level: &str| crate::message::Heard {
+        at: "?".into(),
+        level: level.into(),
+        text: "it happened".into(),
+        rest: serde_json::Map::new(),
+    };
+    assert_eq!(event(&heard("warning")), "?  warning: it happened\n");
+    assert_eq!(event(&heard("info")), "?  it happened\n");
 }

@@ -117,3 +117,17 @@ async fn what_has_no_datagrams_or_no_peer_is_refused() {
     let error = DgramPort::new(UnixDatagram::unbound().unwrap()).unwrap_err();
     assert!(matches!(error, DgramOpenError::NotConnected), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_peer_that_ended_is_missed_also_after_a_frame_was_sent_to_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+    let socket = UnixDatagram::bind(&ours).unwrap();
+    let peer = UnixDatagram::bind(&theirs).unwrap();
+    socket.connect(&theirs).unwrap();
+    let port = DgramPort::new(socket).unwrap();
+    assert!(port.is_attended());
+    drop(peer);
+    assert!(matches!(port.try_send_batch(&[&[0; 60]]).stopped, Some(SendError::PeerGone)));
+    assert!(!port.is_attended());
+}

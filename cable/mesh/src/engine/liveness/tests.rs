@@ -16,6 +16,10 @@ struct Lab {
     delay: Duration,
     /// Lost datagrams of 1000, by direction.
     loss: [u64; 2],
+    /// Until when an end is stopped; what arrives waits for it.
+    stopped: [Option<Instant>; 2],
+    /// How far an end's clock is ahead.
+    ahead: [Duration; 2],
     random: Random,
     changes: Vec<(Duration, usize, Transition)>,
     start: Instant,
@@ -32,6 +36,8 @@ impl Lab {
             flying: Vec::new(),
             delay,
             loss: [0, 0],
+            stopped: [None, None],
+            ahead: [Duration::ZERO; 2],
             random: Random::new(1),
             changes: Vec::new(),
             start: now,
@@ -43,28 +49,57 @@ impl Lab {
         let end = self.now + duration;
         loop {
             for at in 0..2 {
-                if let Some(change) = self.ends[at].tick(self.now) {
+                if self.stopped[at].is_some() {
+                    continue;
+                }
+                let local = self.now + self.ahead[at];
+                if let Some(change) = self.ends[at].tick(local) {
                     self.changes.push((self.now - self.start, at, change));
                 }
-                while let Some(beat) = self.ends[at].poll_beat(0, self.now) {
-                    self.sent += 1;
-                    if self.random.next_u64() % 1000 >= self.loss[at] {
-                        self.flying.push((self.now + self.delay, 1 - at, beat));
-                    }
-                }
+                self.send(at, local);
             }
-            let timers = self.ends.iter().map(|end| end.next_timeout(self.now));
-            let next = timers.chain(self.flying.iter().map(|(at, ..)| *at)).min().unwrap();
+            let next = self.next().max(self.now);
             if next > end {
                 self.now = end;
                 return;
             }
-            assert!(next >= self.now);
             self.now = next;
             let now = self.now;
-            let arrived: Vec<_> = self.flying.extract_if(.., |(at, ..)| *at <= now).collect();
+            self.stopped = self.stopped.map(|until| until.filter(|until| now < *until));
+            let stopped = self.stopped;
+            let is_read =
+                |(at, to, _): &(Instant, usize, Beat)| *at <= now && stopped[*to].is_none();
+            let arrived: Vec<_> = self.flying.extract_if(.., |it| is_read(it)).collect();
             for (_, at, beat) in arrived {
-                self.ends[at].handle_beat(&beat, now);
+                let local = now + self.ahead[at];
+                self.ends[at].handle_beat(&beat, local);
+                // As the engine does after each.
+                if let Some(change) = self.ends[at].tick(local) {
+                    self.changes.push((now - self.start, at, change));
+                }
+                self.send(at, local);
+            }
+        }
+    }
+
+    /// When something happens.
+    fn next(&self) -> Instant {
+        let timers = (0..2).map(|at| {
+            let due = self.ends[at].next_timeout(self.now + self.ahead[at]) - self.ahead[at];
+            self.stopped[at].unwrap_or(due)
+        });
+        let arrivals = self
+            .flying
+            .iter()
+            .map(|(at, to, _)| self.stopped[*to].map_or(*at, |until| until.max(*at)));
+        timers.chain(arrivals).min().unwrap()
+    }
+
+    fn send(&mut self, at: usize, local: Instant) {
+        while let Some(beat) = self.ends[at].poll_beat(0, local) {
+            self.sent += 1;
+            if self.random.next_u64() % 1000 >= self.loss[at] {
+                self.flying.push((self.now + self.delay, 1 - at, beat));
             }
         }
     }
@@ -132,7 +167,7 @@ fn a_loss_of_one_in_four_is_not_taken_for_death() {
     lab.run(Duration::from_secs(1));
     lab.changes();
     lab.loss = [250, 250];
-    lab.run(Duration::from_secs(3600));
+    lab.run(Duration::from_secs(1200));
     assert_eq!(lab.changes(), []);
     let loss = lab.ends[0].loss();
     assert!((0.1..0.5).contains(&loss), "{loss}");
@@ -158,4 +193,35 @@ fn a_node_that_was_stopped_reads_what_came_before_it_judges() {
     let beat = lab.ends[1].poll_beat(0, late).unwrap();
     lab.ends[0].handle_beat(&beat, late);
     assert!(lab.ends[0].hears(late));
+}
+
+/// Both ends beat as before, or soon do.
+#[track_caller]
+fn assert_undisturbed(lab: &mut Lab) {
+    lab.run(Duration::from_secs(10));
+    let round_trips = [0, 1].map(|end: usize| lab.ends[end].round_trip().unwrap());
+    assert!(round_trips.iter().all(|it| *it < PACE_ROUND_TRIP), "{round_trips:?}");
+    assert!(lab.ends.iter().all(Liveness::is_alive));
+}
+
+#[test]
+fn a_pause_is_not_taken_for_a_round_trip() {
+    for (phase, seconds) in (0..15).zip([1, 2, 5, 9, 30].into_iter().cycle()) {
+        let mut lab = Lab::new(Duration::from_millis(5));
+        lab.run(Duration::from_secs(5) + phase * PACE / 15);
+        let pause = Duration::from_secs(seconds);
+        lab.stopped[0] = Some(lab.now + pause);
+        lab.run(pause);
+        assert_undisturbed(&mut lab);
+    }
+}
+
+#[test]
+fn a_clock_that_leaps_is_not_taken_for_a_round_trip() {
+    for (phase, seconds) in (0..15).zip([1, 60, 3600].into_iter().cycle()) {
+        let mut lab = Lab::new(Duration::from_millis(40));
+        lab.run(Duration::from_secs(5) + phase * PACE / 15);
+        lab.ahead[0] = Duration::from_secs(seconds);
+        assert_undisturbed(&mut lab);
+    }
 }

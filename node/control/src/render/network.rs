@@ -1,0 +1,151 @@
+//! The network's nodes, cables, ways and events as text.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::{Table, bytes, counts, duration, or_dash, state};
+use crate::event::in_local_time;
+use crate::message::Heard;
+use crate::network::{CableDetail, NodeStatus, Trace};
+use crate::status::CableState;
+
+/// The answer to `vdecable nodes`.
+pub fn nodes(nodes: &[NodeStatus]) -> String {
+    let mut called = BTreeMap::<&str, usize>::new();
+    for node in nodes {
+        *called.entry(&node.name).or_default() += 1;
+    }
+    let mut table = Table::new(&["NODE", "HOPS", "RTT", "NEXT", "CABLES", "STATIONS", "NEWS", ""]);
+    for node in nodes {
+        let key = node.key.get(..8).unwrap_or(&node.key);
+        table.row([
+            match called.get(node.name.as_str()) {
+                Some(1) if !node.name.is_empty() => node.name.clone(),
+                _ => format!("{} ({key})", node.name),
+            },
+            or_dash(node.hops.map(|hops| hops.to_string())),
+            or_dash(node.rtt_ms.filter(|_| !node.own).map(tenths)),
+            or_dash(node.next.clone()),
+            node.cables.to_string(),
+            node.stations.to_string(),
+            format!("{} ago", duration(node.news_age_seconds)),
+            match (&node.reason, node.own) {
+                (_, true) => "this node".to_owned(),
+                (Some(reason), false) => format!("unreachable: {reason}"),
+                (None, false) => String::new(),
+            },
+        ]);
+    }
+    table.finish()
+}
+
+/// The answer to `vdecable cables`: a table, and below it what is to be said of those that are down.
+pub fn cable_table(cables: &[CableDetail]) -> String {
+    if cables.is_empty() {
+        return super::cables(&[]);
+    }
+    let mut table = Table::new(&[
+        "CABLE", "STATE", "PEER", "ADDRESS", "RTT", "LOSS", "MTU", "RX", "TX", "DROPS", "FRAMES",
+    ]);
+    let mut below = String::new();
+    for detail in cables {
+        let cable = &detail.cable;
+        table.row([
+            cable.id.clone(),
+            state(cable.state).to_owned(),
+            or_dash(cable.peer.clone()),
+            cable.address.clone(),
+            or_dash(cable.rtt_ms.map(|rtt| format!("{rtt:.2} ms"))),
+            or_dash(cable.loss.map(|loss| format!("{:.2} %", loss * 100.0))),
+            or_dash(cable.path_mtu.map(|mtu| mtu.to_string())),
+            bytes(detail.rx_bytes),
+            bytes(detail.tx_bytes),
+            if detail.drops.is_empty() { "-".to_owned() } else { counts(&detail.drops) },
+            usage(detail),
+        ]);
+        if let Some(reason) = &cable.reason {
+            let _ = write!(below, "{}: {reason}", cable.id);
+            if let Some(seconds) = cable.retry_in_seconds {
+                let _ = write!(below, "; next try in {seconds:.1} s");
+            }
+            below.push('\n');
+        }
+        if let Some(fix) = &cable.fix {
+            let _ = writeln!(below, "    → {fix}");
+        }
+    }
+    let gap = if below.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{below}", table.finish())
+}
+
+/// Whether frames take a cable.
+fn usage(detail: &CableDetail) -> String {
+    match (detail.in_use_seconds, detail.silent_seconds) {
+        (Some(seconds), _) => format!("flow for {}", duration(seconds)),
+        (None, Some(seconds)) => format!("none: silent for {}", duration(seconds)),
+        (None, None) if detail.cable.state == CableState::Up => "none: on trial".to_owned(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// The answer to `vdecable trace`.
+pub fn traces(traces: &[Trace]) -> String {
+    let mut out = String::new();
+    for trace in traces {
+        if let Some(mac) = &trace.mac {
+            let _ = write!(out, "{mac}");
+            if let Some(vlan) = trace.vlan.filter(|&vlan| vlan != 0) {
+                let _ = write!(out, " in VLAN {vlan}");
+            }
+            let _ = write!(out, " is behind node {}", trace.node);
+            match (trace.port, trace.description.as_deref().filter(|words| !words.is_empty())) {
+                (Some(port), Some(words)) => {
+                    let _ = writeln!(out, ", port {port} ({words})");
+                }
+                (Some(port), None) => {
+                    let _ = writeln!(out, ", port {port}");
+                }
+                (None, _) => {
+                    let _ = writeln!(out, "; at which port, vdecable macs says on that host");
+                }
+            }
+        }
+        let mut table = Table::new(&["HOP", "NODE", "RTT", "BY"]);
+        for (index, hop) in trace.hops.iter().enumerate() {
+            table.row([
+                index.to_string(),
+                hop.node.clone(),
+                or_dash(hop.rtt_ms.map(tenths)),
+                match (&hop.via[..], hop.cables) {
+                    ([], 0) => "this node".to_owned(),
+                    ([], 1) => "1 cable".to_owned(),
+                    ([], cables) => format!("{cables} cables"),
+                    ([id], _) => format!("cable {id}"),
+                    (ids, _) => format!("cables {}", ids.join(", ")),
+                },
+            ]);
+        }
+        out.push_str(&table.finish());
+    }
+    out
+}
+
+/// One line of `vdecable events`.
+pub fn event(heard: &Heard) -> String {
+    let at = in_local_time(&heard.at);
+    let level = match heard.level.as_str() {
+        "warning" => "warning: ",
+        _ => "",
+    };
+    format!("{at}  {level}{}\n", heard.text)
+}
+
+/// The line for events that this reader was too slow for.
+pub fn skipped(count: u64) -> String {
+    format!("({count} events are missing here: they came faster than they were read)\n")
+}
+
+/// A round trip as nodes advertise it.
+fn tenths(milliseconds: f64) -> String {
+    if milliseconds < 0.1 { "< 0.1 ms".to_owned() } else { format!("{milliseconds:.1} ms") }
+}

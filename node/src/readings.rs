@@ -1,0 +1,232 @@
+//! What the data plane copies for a request: plain data, with as little work as can be. Text and
+//! order are made of it elsewhere, in [`crate::views`].
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use control::Answer;
+use control::status::CableStatus;
+use ether::{MacAddr, VlanId};
+use fabric::{Location, PortId, Snapshot};
+use mesh::authority::NodeKey;
+use mesh::engine::{CableView, NodeView};
+
+use crate::driver::{Shard, now};
+use crate::plane::Plane;
+use crate::port::{Counters, Endpoint, Peer, Port};
+use crate::reporter::given_names;
+use crate::status::description_of;
+
+/// What came of a request on the data plane.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// There is no more to do.
+    Ready(Answer),
+    Ports(Vec<PortReading>),
+    Macs(Box<MacsReading>),
+    Nodes(Box<NodesReading>),
+    Cables(Vec<CableReading>),
+    Trace(Box<TraceReading>),
+}
+
+impl From<Answer> for Reading {
+    fn from(answer: Answer) -> Self {
+        Self::Ready(answer)
+    }
+}
+
+/// A port in use.
+#[derive(Debug, Clone)]
+pub(crate) struct PortReading {
+    pub(crate) port: PortId,
+    pub(crate) kind: &'static str,
+    pub(crate) description: String,
+    pub(crate) blocked: bool,
+    pub(crate) peer: Option<Peer>,
+    pub(crate) max_frame: usize,
+    pub(crate) offload: bool,
+    pub(crate) counters: Counters,
+}
+
+/// The nodes, and what this node's operator calls them.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    pub(crate) known: Vec<NodeView>,
+    pub(crate) given: BTreeMap<NodeKey, String>,
+}
+
+/// Every station.
+#[derive(Debug)]
+pub(crate) struct MacsReading {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) ports: Vec<PortReading>,
+    pub(crate) nodes: Nodes,
+    /// Which are asked for.
+    pub(crate) node: Option<String>,
+    pub(crate) vlan: Option<u16>,
+}
+
+/// Every node, and the cables of this one.
+#[derive(Debug)]
+pub(crate) struct NodesReading {
+    pub(crate) nodes: Nodes,
+    pub(crate) cables: Vec<CableStatus>,
+}
+
+/// A cable, and what the mesh and its port say of it.
+#[derive(Debug)]
+pub(crate) struct CableReading {
+    pub(crate) status: CableStatus,
+    pub(crate) mesh: Option<CableView>,
+    pub(crate) silent: Option<Duration>,
+    pub(crate) counters: Option<Counters>,
+}
+
+/// What a way is asked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Station(MacAddr),
+    /// By name or key.
+    Node(String),
+}
+
+/// Where a target is.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// A station's VLAN.
+    pub(crate) vlan: Option<VlanId>,
+    /// A station's port, when it is this node's.
+    pub(crate) port: Option<PortReading>,
+    pub(crate) node: NodeKey,
+    /// This node first; empty when there is no way.
+    pub(crate) path: Vec<NodeKey>,
+}
+
+/// The ways to a target.
+#[derive(Debug)]
+pub(crate) struct TraceReading {
+    pub(crate) target: Target,
+    pub(crate) places: Vec<Place>,
+    pub(crate) nodes: Nodes,
+    /// This node's cables that frames take, by the node to which they lead.
+    pub(crate) own_cables: BTreeMap<NodeKey, Vec<String>>,
+    pub(crate) cables: Vec<CableStatus>,
+}
+
+impl Nodes {
+    fn read(shard: &Shard, now: Instant) -> Self {
+        let known = shard.plane.borrow().mesh().nodes(now);
+        Self { known, given: given_names(&shard.trust) }
+    }
+
+    /// What a node is called here.
+    pub(crate) fn name(&self, node: &NodeView) -> String {
+        let given = self.given.get(&node.key);
+        given.cloned().unwrap_or_else(|| node.name.as_str().to_owned())
+    }
+
+    /// All nodes of that name, or the one with that key.
+    pub(crate) fn find(&self, which: &str) -> Vec<&NodeView> {
+        let is_meant = |node: &&NodeView| {
+            self.given.get(&node.key).is_some_and(|given| given == which)
+                || node.name.as_str() == which
+                || node.key.to_string() == which
+        };
+        self.known.iter().filter(is_meant).collect()
+    }
+}
+
+/// Every port in use, by number.
+pub(crate) fn ports(shard: &Shard) -> Vec<PortReading> {
+    let plane = shard.plane.borrow();
+    plane.ports().map(|(id, port)| read_port(&plane, id, port)).collect()
+}
+
+fn read_port(plane: &Plane, id: PortId, port: &Port) -> PortReading {
+    let first = port.endpoints.first();
+    PortReading {
+        port: id,
+        kind: first.map(|endpoint| endpoint.io.kind()).unwrap_or_default(),
+        description: description_of(port),
+        blocked: plane.bridge.is_blocked(id),
+        peer: first.and_then(|endpoint| endpoint.peer),
+        max_frame: port.endpoints.iter().map(|e| e.max_frame).min().unwrap_or(0),
+        offload: port.endpoints.iter().all(Endpoint::has_offload),
+        counters: port.counters.clone(),
+    }
+}
+
+/// Every station.
+pub(crate) fn macs(shard: &Shard, node: Option<String>, vlan: Option<u16>) -> Box<MacsReading> {
+    let now = now();
+    let snapshot = shard.plane.borrow().bridge.snapshot(now);
+    let nodes = Nodes::read(shard, now);
+    Box::new(MacsReading { snapshot, ports: ports(shard), nodes, node, vlan })
+}
+
+/// Every node.
+pub(crate) fn nodes(shard: &Shard) -> Box<NodesReading> {
+    let nodes = Nodes::read(shard, now());
+    Box::new(NodesReading { nodes, cables: shard.cables.statuses() })
+}
+
+/// Every cable.
+pub(crate) fn cables(shard: &Shard) -> Vec<CableReading> {
+    let now = now();
+    let plane = shard.plane.borrow();
+    let views = plane.mesh().cables(now);
+    let mut views: BTreeMap<_, _> = views.into_iter().map(|view| (view.link.0, view)).collect();
+    let cables = shard.cables.statuses().into_iter().map(|status| {
+        let port = status.port.map(PortId);
+        CableReading {
+            mesh: port.and_then(|port| views.remove(&port.0)),
+            silent: port.and_then(|port| shard.reporter.silent_for(port, now)),
+            counters: port.and_then(|port| Some(plane.port(port)?.counters.clone())),
+            status,
+        }
+    });
+    cables.collect()
+}
+
+/// The ways to a target.
+pub(crate) fn trace(shard: &Shard, target: &str, vlan: Option<u16>) -> Box<TraceReading> {
+    let now = now();
+    let nodes = Nodes::read(shard, now);
+    let plane = shard.plane.borrow();
+    let path = |node: &NodeKey| plane.mesh().path(node);
+    let (target, places) = match target.parse() {
+        Ok(mac) => {
+            let own = nodes.known.iter().find(|node| node.is_own).map(|node| node.key);
+            let vlans = vlan.map_or(0..=VlanId::MAX.0, |vlan| vlan..=vlan);
+            let found = vlans.map(VlanId).filter_map(|vlan| {
+                let location = plane.bridge.locate(vlan, mac, now)?;
+                let (port, node) = match location {
+                    Location::Port(id) => {
+                        (plane.port(id).map(|port| read_port(&plane, id, port)), own?)
+                    }
+                    Location::Remote(owner) => {
+                        let owner = nodes.known.iter().find(|node| node.nick.get() == owner.0)?;
+                        (None, owner.key)
+                    }
+                };
+                Some(Place { vlan: Some(vlan), port, node, path: path(&node) })
+            });
+            (Target::Station(mac), found.collect())
+        }
+        Err(_) => {
+            let found = nodes.find(target).into_iter();
+            let place = |node: &NodeView| {
+                let path = path(&node.key);
+                Place { vlan: None, port: None, node: node.key, path }
+            };
+            (Target::Node(target.to_owned()), found.map(place).collect())
+        }
+    };
+    let mut own_cables = BTreeMap::<_, Vec<_>>::new();
+    for view in plane.mesh().cables(now).into_iter().filter(|view| view.up_for.is_some()) {
+        let id = shard.reporter.cable_at(PortId(view.link.0));
+        own_cables.entry(view.peer).or_default().extend(id.map(|id| id.to_string()));
+    }
+    let cables = shard.cables.statuses();
+    Box::new(TraceReading { target, places, nodes, own_cables, cables })
+}

@@ -1,0 +1,7 @@
+//! `wirefilter`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    wirefilter::program::main()
+}
