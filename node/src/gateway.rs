@@ -110,7 +110,8 @@ pub(crate) async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::R
     dhcp.lease_time = config.lease_time;
     dhcp.domain = Some(config.domain.clone());
     dhcp.mtu = (config.mtu != 1500).then_some(config.mtu);
-    let server = Server::new(dhcp, loaded, clocks::boot_id(), clocks::now()).context("--gateway")?;
+    let server =
+        Server::new(dhcp, loaded, clocks::boot_id(), clocks::now()).context("--gateway")?;
     let server = Rc::new(RefCell::new(server));
     let resolver = Resolver::start(&config, server.clone()).await?;
 
@@ -251,10 +252,7 @@ async fn serve(shard: Rc<Shard>, gateway: Rc<Gateway>, file: LeaseFile) {
 
 /// Whether a name may stand for another address now.
 fn changes_names(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::Given(_) | Event::Released(_) | Event::Expired(_) | Event::Declined(_)
-    )
+    matches!(event, Event::Given(_) | Event::Released(_) | Event::Expired(_) | Event::Declined(_))
 }
 
 fn tell(event: &Event) {

@@ -195,9 +195,7 @@ impl Endpoint {
                 send_plain(parts, self.max_frame, counters, |frames| port.try_send_batch(frames));
             }
             PortIo::Tap(tap) => {
-                parts
-                    .iter()
-                    .for_each(|part| tap.send(part, routes[part.index].ingress, counters));
+                parts.iter().for_each(|part| tap.send(part, routes[part.index].ingress, counters));
             }
             PortIo::Cable(link) => cable::send(link, parts, routes, counters),
         }

@@ -3,6 +3,7 @@
 
 mod cable;
 mod faults;
+mod gateway;
 mod hosts;
 mod seed;
 mod tools;
@@ -15,7 +16,14 @@ use lab::{Ring, Suite};
 
 fn main() -> ExitCode {
     let suite = Suite::new(Ring::Netns).needs(&["ip", "nft", "ping", "sh"]);
-    let areas =
-        [cable::trials, faults::trials, users::trials, tools::trials, seed::trials, wire::trials];
+    let areas = [
+        cable::trials,
+        faults::trials,
+        users::trials,
+        tools::trials,
+        seed::trials,
+        wire::trials,
+        gateway::trials,
+    ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

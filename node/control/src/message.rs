@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::gateway::{ForwardView, LeaseView};
 use crate::event::Told;
+use crate::gateway::{ForwardView, LeaseView};
 use crate::network::{CableDetail, NodeStatus, Trace};
 use crate::status::{MacEntry, PortStatus, Status};
 use crate::wire::{WireChange, WireProfile, WireStatus, WireTarget};

@@ -58,11 +58,12 @@ impl Netlink {
         if let Some(uplink) = &config.uplink {
             let uplink = uplink.to_string();
             if !names.values().any(|name| *name == uplink) {
-                bail!("--uplink {uplink}: there is no such interface; ip link shows which there are");
+                bail!(
+                    "--uplink {uplink}: there is no such interface; ip link shows which there are"
+                );
             }
         }
-        overlap::check(config.subnet, &self.routes(&interface).await?.networks)
-            .context("--gateway")
+        overlap::check(config.subnet, &self.routes(&interface).await?.networks).context("--gateway")
     }
 
     /// Gives the interface its address and MTU and brings it up. Gives its MAC address.

@@ -26,7 +26,7 @@ const COMPLAINT_LEN: usize = 300;
 fn command(arguments: &[&str]) -> Command {
     // The PATH of a service may lack the directory for administrators.
     let known = ["/usr/sbin/nft", "/sbin/nft"].into_iter().find(|path| Path::new(path).exists());
-    let mut command = Command::new(known.map_or(OsStr::new("nft"), OsStr::new));
+    let mut command = Command::new(known.map_or_else(|| OsStr::new("nft"), OsStr::new));
     // Where it would keep a history of commands.
     command.env("HOME", "/nonexistent").args(arguments).kill_on_drop(true);
     command

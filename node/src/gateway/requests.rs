@@ -102,7 +102,10 @@ impl Gateway {
             let mut server = self.server.borrow_mut();
             if server.reservations().any(|kept| kept.address == parsed) {
                 let ticket = server.remove_reservation(parsed).map_err(|err| failed(&err))?;
-                (ticket, format!("{address} is kept no more; who has it now keeps it until its end"))
+                (
+                    ticket,
+                    format!("{address} is kept no more; who has it now keeps it until its end"),
+                )
             } else {
                 let ticket = server.remove_lease(parsed).map_err(|err| failed(&err))?;
                 (ticket, format!("the lease of {address} is forgotten; the machine was not told"))
@@ -131,10 +134,10 @@ impl Gateway {
     fn add_forward(&self, protocol: &str, port: &str, to: &str) -> Result<Answer, Failure> {
         let what = "the port is not forwarded";
         let fix = "write for example: vdecable forward tcp 8080 vm1:80";
-        let failed = |err: anyhow::Error| Failure::new(what, crate::logging::in_one_line(&err), fix);
+        let failed =
+            |err: anyhow::Error| Failure::new(what, crate::logging::in_one_line(&err), fix);
         let nat = self.nat(what)?;
-        let forward =
-            Forward::parse(protocol, port, to, &self.config.domain).map_err(failed)?;
+        let forward = Forward::parse(protocol, port, to, &self.config.domain).map_err(failed)?;
         let bare = Rules::new(nat.rules().config().clone());
         let view = {
             let server = self.server.borrow();
@@ -143,7 +146,9 @@ impl Gateway {
         self.follow_names();
         let message = match view.address {
             Some(address) => format!("{protocol} port {port} leads to {to} ({address})"),
-            None => format!("{protocol} port {port} will lead to {to} when a machine has that name"),
+            None => {
+                format!("{protocol} port {port} will lead to {to} when a machine has that name")
+            }
         };
         Ok(Answer::Done { message })
     }

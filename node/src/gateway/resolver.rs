@@ -123,7 +123,8 @@ impl Resolver {
                     let Ok(permit) = self.forwarded.clone().try_acquire_owned() else {
                         continue;
                     };
-                    let (query, socket, this) = (buffer[..len].to_vec(), socket.clone(), self.clone());
+                    let (query, socket, this) =
+                        (buffer[..len].to_vec(), socket.clone(), self.clone());
                     tokio::task::spawn_local(async move {
                         let reply = this.upstreams.ask_udp(&query).await;
                         let _ = socket.try_send_to(&reply, client);

@@ -8,7 +8,6 @@ use cable::link::Peer;
 use cable::{Link, Signer};
 use ether::{FrameHeader, MacAddr, VlanId};
 use fabric::{Change, DropReason, Location, PortId, RemoteId, Station, announces};
-use mesh::{Mesh, Nick};
 use mesh::beat::Beat;
 use mesh::engine::{
     Event, Heard, LinkError, LinkId, Neighbour, Payload, PortState, ProtocolFault, Room,
@@ -16,6 +15,7 @@ use mesh::engine::{
 };
 use mesh::message::{Message, Name};
 use mesh::probe::PortClass;
+use mesh::{Mesh, Nick};
 
 use super::Plane;
 use crate::port::PortIo;

@@ -8,7 +8,8 @@ use crate::gateway::{ForwardView, GatewayStatus, LeaseView};
 /// The paragraph of `vdecable status` about the gateway.
 pub(super) fn gateway(gateway: &GatewayStatus) -> String {
     let GatewayStatus { address, interface, leases, pool, domain, .. } = gateway;
-    let mut out = format!("gateway   {address} on {interface}; {leases} of {pool} addresses leased");
+    let mut out =
+        format!("gateway   {address} on {interface}; {leases} of {pool} addresses leased");
     let out_by = match (gateway.masquerade, gateway.uplinks.is_empty()) {
         (false, _) => "ways out: the host's own".to_owned(),
         (true, true) => "no way out".to_owned(),

@@ -89,7 +89,8 @@ impl Upstreams {
 fn name_servers(text: &str, own: IpAddr) -> Vec<SocketAddr> {
     let addresses = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
-        let address = words.next().filter(|word| *word == "nameserver").and(words.next())?;
+        let address =
+            words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())?;
         address.parse::<IpAddr>().ok()
     });
     addresses.filter(|address| *address != own).map(|address| (address, PORT).into()).collect()
