@@ -43,10 +43,10 @@ impl World {
         let (inside, machine, outside) =
             (Netns::new("gateway")?, Netns::new("machine")?, Netns::new("world")?);
         veth(&inside, "wire", &machine, "wire")?;
-        veth(&inside, "up", &outside, "net")?;
+        veth(&inside, "away", &outside, "net")?;
         inside.add_address("wire", "10.99.0.1/24")?;
         machine.add_address("wire", "10.99.0.2/24")?;
-        inside.add_address("up", "192.0.2.1/24")?;
+        inside.add_address("away", "192.0.2.1/24")?;
         outside.add_address("net", "192.0.2.2/24")?;
         inside.set_default_route("192.0.2.2")?;
         Ok(Self { inside, machine, outside })
