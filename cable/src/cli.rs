@@ -103,6 +103,33 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=4094))]
         vlan: Option<u16>,
     },
+    /// Measure the way to a node, as frames travel it: round trips, loss, cables on the way
+    ///
+    /// A MAC address stands for the node that the station is behind; the station itself is not asked.
+    /// Ends with 0 when an answer came, with 1 when none did.
+    Ping {
+        /// A node's name or key, or a MAC address
+        #[arg(value_name = "NODE|MAC")]
+        target: String,
+        /// How many requests; 0 goes on until interrupted
+        #[arg(short, long, value_name = "N", default_value = "5",
+              value_parser = clap::value_parser!(u32).range(0..=100_000))]
+        count: u32,
+        /// From one request to the next, 0.01 at least; one is not sent before the answer to the one
+        /// before came or is given up
+        #[arg(short, long, value_name = "SECONDS", default_value = "0.5", value_parser = interval)]
+        interval: Duration,
+        /// How long to wait for an answer, up to 8
+        #[arg(short, long, value_name = "SECONDS", default_value = "1", value_parser = patience)]
+        wait: Duration,
+        /// How long a request and its answer are, as frames are counted
+        #[arg(short, long, value_name = "OCTETS", default_value = "64",
+              value_parser = clap::value_parser!(u16).range(16..=9234))]
+        size: u16,
+        /// Only in this VLAN, when it is a station; 0 is untagged
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(0..=4094))]
+        vlan: Option<u16>,
+    },
     /// Show what happens, as it happens, until interrupted
     ///
     /// Cables and nodes that come and go, loops, duplicate stations. Ends with 3 when the node ends.
@@ -154,9 +181,21 @@ pub(crate) enum LeaseCommand {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let wrong = || "seconds are a number from 0 to 3600".to_owned();
+    seconds_within(text, 0.0, 3600.0)
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 0.01, 3600.0)
+}
+
+fn patience(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 0.001, 8.0)
+}
+
+fn seconds_within(text: &str, least: f64, most: f64) -> Result<Duration, String> {
+    let wrong = || format!("seconds are a number from {least} to {most} here");
     let seconds: f64 = text.parse().map_err(|_| wrong())?;
-    if (0.0..=3600.0).contains(&seconds) {
+    if (least..=most).contains(&seconds) {
         Ok(Duration::from_secs_f64(seconds))
     } else {
         Err(wrong())

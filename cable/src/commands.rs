@@ -13,6 +13,7 @@ use control::transport::{AskError, Client};
 use control::{Answer, Failure, Request, message, render};
 
 use crate::cli::{Cli, Command, LeaseCommand};
+use crate::ping::Echoes;
 
 /// How often a cable is looked at while it comes up.
 const LOOK: Duration = Duration::from_millis(50);
@@ -29,6 +30,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Connect { address, wait } => return connect(&mut client, address, wait, cli.json),
         Command::Events { last, no_follow } => {
             return events(&mut client, last, !no_follow, cli.json);
+        }
+        Command::Ping { target, count, interval, wait, size, vlan } => {
+            let echoes = Echoes { target, vlan, size: size.into(), wait, interval, count };
+            return echoes.run(&mut client, cli.json);
         }
         Command::Id => Request::Id,
         Command::Trust { key, name } => Request::Trust { key, name },
@@ -64,7 +69,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Answer::Nodes { nodes } => render::nodes(&nodes),
         Answer::Cables { cables } => render::cable_table(&cables),
         Answer::Trace { traces } => render::traces(&traces),
-        Answer::Events => return Err(surprise()),
+        Answer::Events | Answer::Ping(_) => return Err(surprise()),
         Answer::Wires { wires } => render::wires(&wires),
         Answer::WireProfiles { profiles } => render::wire_profiles(&profiles),
         Answer::Done { message } => message,
@@ -169,7 +174,7 @@ fn events(
     Ok(ExitCode::SUCCESS)
 }
 
-fn surprise() -> anyhow::Error {
+pub(crate) fn surprise() -> anyhow::Error {
     anyhow::anyhow!("the node answered something else; use the vdecable that came with it")
 }
 
@@ -182,7 +187,7 @@ fn look_at(client: &mut Client, id: &str) -> anyhow::Result<CableStatus> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a command waits in real time")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
@@ -191,7 +196,7 @@ fn pause() {
     std::thread::sleep(LOOK);
 }
 
-fn json(value: &impl serde::Serialize) -> String {
+pub(crate) fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).expect("views are plain data with string keys")
 }
 
@@ -205,7 +210,7 @@ pub(crate) fn show_json_failure(failure: &Failure) {
 }
 
 /// Prints; a reader that has closed the pipe has seen enough.
-fn show(text: &str) {
+pub(crate) fn show(text: &str) {
     let _ = try_to_show(text);
 }
 

@@ -3,6 +3,7 @@
 
 mod cli;
 mod commands;
+mod ping;
 mod plug;
 mod wire;
 

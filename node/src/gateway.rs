@@ -103,7 +103,7 @@ pub(crate) async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::R
     let inbox = Rc::new(Inbox::default());
     let port = crate::port::tap::plug_in_gateway(shard, &interface, inbox.clone())?;
     let mac = netlink.configure(&config).await?;
-    shard.plane.borrow_mut().keep_station(mac, driver::now());
+    shard.plane.borrow_mut().keep_station(mac, port, driver::now());
 
     let (file, loaded) = LeaseFile::open(&config.state.join("leases.log"))?;
     let mut dhcp = Config::new(config.subnet, config.address, mac);

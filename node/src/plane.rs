@@ -12,14 +12,16 @@ mod meshed;
 mod relay;
 mod wired;
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use ::mesh::Mesh;
+use ::mesh::engine::{EchoId, EchoOutcome};
 use cable::Signer;
 use console::Event;
 use ether::segment::SegmentBuffer;
 use fabric::{Bridge, DropReason, PortId, Station};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 pub(crate) use admission::{Denied, Newcomer, Place};
 pub(crate) use relay::{BATCH, Frame, Frames, Origin, Route, Routes};
@@ -60,8 +62,10 @@ pub(crate) struct Plane {
     mesh: Mesh<Signer>,
     /// Told when the mesh has something to say or to do.
     pub(crate) mesh_wake: Rc<Notify>,
-    /// Ours for as long as we run, heard or not.
-    kept: Option<Station>,
+    /// Who waits for an echo.
+    echoes: BTreeMap<EchoId, oneshot::Sender<EchoOutcome>>,
+    /// Ours for as long as we run, heard or not, and its port.
+    kept: Option<(Station, PortId)>,
     segments: SegmentBuffer,
     /// Frames whose tag had to change for the port that is being flushed.
     retagged: Vec<u8>,
@@ -80,6 +84,7 @@ impl Plane {
             settings,
             mesh,
             mesh_wake: Rc::default(),
+            echoes: BTreeMap::new(),
             kept: None,
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),

@@ -9,7 +9,7 @@ use control::status::CableStatus;
 use ether::{MacAddr, VlanId};
 use fabric::{Location, PortId, Snapshot};
 use mesh::authority::NodeKey;
-use mesh::engine::{CableView, NodeView};
+use mesh::engine::{CableView, EchoError, EchoOutcome, NodeView, PortState};
 
 use crate::driver::{Shard, now};
 use crate::plane::Plane;
@@ -27,6 +27,7 @@ pub(crate) enum Reading {
     Nodes(Box<NodesReading>),
     Cables(Vec<CableReading>),
     Trace(Box<TraceReading>),
+    Ping(Box<PingReading>),
 }
 
 impl From<Answer> for Reading {
@@ -42,6 +43,7 @@ pub(crate) struct PortReading {
     pub(crate) kind: &'static str,
     pub(crate) description: String,
     pub(crate) blocked: bool,
+    pub(crate) listening: bool,
     pub(crate) peer: Option<Peer>,
     pub(crate) max_frame: usize,
     pub(crate) offload: bool,
@@ -113,6 +115,21 @@ pub(crate) struct TraceReading {
     pub(crate) cables: Vec<CableStatus>,
 }
 
+/// An echo, and whom it was for.
+#[derive(Debug)]
+pub(crate) struct PingReading {
+    pub(crate) target: Target,
+    /// The node to be asked, and a station's VLAN. None: there is no such target, or several nodes
+    /// are called so.
+    pub(crate) place: Option<(NodeKey, Option<VlanId>)>,
+    pub(crate) octets: usize,
+    pub(crate) wait: Duration,
+    /// Not looked at without a place.
+    pub(crate) outcome: Result<EchoOutcome, EchoError>,
+    pub(crate) nodes: Nodes,
+    pub(crate) cables: Vec<CableStatus>,
+}
+
 impl Nodes {
     fn read(shard: &Shard, now: Instant) -> Self {
         let known = shard.plane.borrow().mesh().nodes(now);
@@ -144,11 +161,14 @@ pub(crate) fn ports(shard: &Shard) -> Vec<PortReading> {
 
 fn read_port(plane: &Plane, id: PortId, port: &Port) -> PortReading {
     let first = port.endpoints.first();
+    let is_shut = plane.bridge.is_blocked(id);
+    let in_loop = plane.mesh().port_state(mesh::engine::PortId(id.0)) == PortState::Blocked;
     PortReading {
         port: id,
         kind: first.map(|endpoint| endpoint.io.kind()).unwrap_or_default(),
         description: description_of(port),
-        blocked: plane.bridge.is_blocked(id),
+        blocked: is_shut && in_loop,
+        listening: is_shut && !in_loop,
         peer: first.and_then(|endpoint| endpoint.peer),
         max_frame: port.endpoints.iter().map(|e| e.max_frame).min().unwrap_or(0),
         offload: port.endpoints.iter().all(Endpoint::has_offload),
@@ -229,4 +249,55 @@ pub(crate) fn trace(shard: &Shard, target: &str, vlan: Option<u16>) -> Box<Trace
     }
     let cables = shard.cables.statuses();
     Box::new(TraceReading { target, places, nodes, own_cables, cables })
+}
+
+/// Sends an echo request to a node, or to the one that a station is behind, and waits for what
+/// becomes of it.
+pub(crate) async fn ping(
+    shard: &Shard,
+    target: &str,
+    vlan: Option<u16>,
+    octets: usize,
+    wait: Duration,
+) -> Box<PingReading> {
+    let (target, place) = ping_place(shard, target, vlan);
+    let mut outcome = Err(EchoError::Unreachable);
+    if let Some((node, _)) = place {
+        let sent = shard.plane.borrow_mut().send_echo(&node, octets, wait, now());
+        outcome = match sent {
+            // Nobody tells when the data plane ends first.
+            Ok(told) => Ok(told.await.unwrap_or(EchoOutcome::Lost)),
+            Err(err) => Err(err),
+        };
+    }
+    let nodes = Nodes::read(shard, now());
+    let cables = shard.cables.statuses();
+    Box::new(PingReading { target, place, octets, wait, outcome, nodes, cables })
+}
+
+fn ping_place(
+    shard: &Shard,
+    target: &str,
+    vlan: Option<u16>,
+) -> (Target, Option<(NodeKey, Option<VlanId>)>) {
+    let now = now();
+    let nodes = Nodes::read(shard, now);
+    let Ok(mac) = target.parse() else {
+        let place = match nodes.find(target)[..] {
+            [node] => Some((node.key, None)),
+            _ => None,
+        };
+        return (Target::Node(target.to_owned()), place);
+    };
+    let plane = shard.plane.borrow();
+    let mut vlans = vlan.map_or(0..=VlanId::MAX.0, |vlan| vlan..=vlan).map(VlanId);
+    let place = vlans.find_map(|vlan| {
+        let nick = match plane.bridge.locate(vlan, mac, now)? {
+            Location::Port(_) => plane.mesh().nick().get(),
+            Location::Remote(owner) => owner.0,
+        };
+        let node = nodes.known.iter().find(|node| node.nick.get() == nick)?;
+        Some((node.key, Some(vlan)))
+    });
+    (Target::Station(mac), place)
 }

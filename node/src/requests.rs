@@ -1,9 +1,11 @@
 //! What the node does for each request of the control socket.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use cable::cables::CableError;
 use cable::{PublicKey, Target};
+use control::message::MAX_PING_WAIT_MS;
 use control::{Answer, Failure, Request};
 
 use crate::driver::Shard;
@@ -25,6 +27,11 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
         Request::Cables => return Ok(Reading::Cables(readings::cables(shard))),
         Request::Trace { target, vlan } => {
             return Ok(Reading::Trace(readings::trace(shard, &target, vlan)));
+        }
+        Request::Ping { target, vlan, octets, wait_ms } => {
+            let wait = Duration::from_millis(wait_ms.min(MAX_PING_WAIT_MS));
+            let reading = readings::ping(shard, &target, vlan, octets, wait).await;
+            return Ok(Reading::Ping(reading));
         }
         Request::Events { .. } => Answer::Events,
         Request::Trust { key, name } => trust(shard, &key, name)?,

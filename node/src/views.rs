@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use control::network::{CableDetail, Hop, NodeStatus, Trace};
+use control::network::{CableDetail, Hop, NodeStatus, Ping, Trace};
 use control::status::{CableState, CableStatus, MacEntry, PortStatus};
 use control::{Answer, Failure};
+use ether::MacAddr;
 use fabric::DropCounters;
 use mesh::authority::NodeKey;
-use mesh::engine::NodeView;
+use mesh::engine::{EchoError, EchoOutcome, NodeView};
 
 use crate::readings::{
-    CableReading, MacsReading, Nodes, NodesReading, Place, PortReading, Reading, Target,
-    TraceReading,
+    CableReading, MacsReading, Nodes, NodesReading, PingReading, Place, PortReading, Reading,
+    Target, TraceReading,
 };
 
 /// What each cable costs beside its round trip, in steps of [`STEPS_PER_MS`] (`mesh`'s
@@ -37,6 +38,7 @@ impl Reading {
                 Answer::Cables { cables: cables.into_iter().map(cable).collect() }
             }
             Self::Trace(reading) => Answer::Trace { traces: traces(&reading)? },
+            Self::Ping(reading) => Answer::Ping(ping(&reading)?),
         })
     }
 }
@@ -48,6 +50,7 @@ fn port(reading: PortReading) -> PortStatus {
         kind: reading.kind.to_owned(),
         description: reading.description,
         blocked: reading.blocked,
+        listening: reading.listening,
         pid: reading.peer.and_then(|peer| peer.pid),
         uid: reading.peer.map(|peer| peer.uid),
         max_frame: reading.max_frame,
@@ -232,12 +235,7 @@ fn traces(reading: &TraceReading) -> Result<Vec<Trace>, Failure> {
     match &reading.target {
         Target::Node(which) => drop(one(&reading.nodes, which, what)?),
         Target::Station(mac) if reading.places.is_empty() => {
-            return Err(Failure::new(
-                what,
-                format!("no station {mac} is known"),
-                "it must have sent a frame within the ageing time, 300 s by default; let it ping \
-                 something, and see vdecable nodes for whether its node is in reach",
-            ));
+            return Err(unknown_station(what, *mac));
         }
         Target::Station(_) => {}
     }
@@ -248,6 +246,66 @@ fn traces(reading: &TraceReading) -> Result<Vec<Trace>, Failure> {
         Some(failure) if found.is_empty() => failure.map(|trace| vec![trace]),
         _ => found.into_iter().collect(),
     }
+}
+
+fn unknown_station(what: &str, mac: MacAddr) -> Failure {
+    Failure::new(
+        what,
+        format!("no station {mac} is known"),
+        "it must have sent a frame within the ageing time, 300 s by default; let it ping \
+         something, and see vdecable nodes for whether its node is in reach",
+    )
+}
+
+fn ping(reading: &PingReading) -> Result<Ping, Failure> {
+    let what = "nobody was asked for an answer";
+    let Some((key, vlan)) = reading.place else {
+        return Err(match &reading.target {
+            Target::Station(mac) => unknown_station(what, *mac),
+            Target::Node(which) => match one(&reading.nodes, which, what) {
+                Err(failure) => failure,
+                Ok(_) => Failure::new(what, format!("{which} has just come"), "ask again"),
+            },
+        });
+    };
+    let node = reading.nodes.known.iter().find(|node| node.key == key);
+    let name = node.map(|node| reading.nodes.name(node)).unwrap_or_default();
+    let (mut rtt_ms, mut cables, mut cables_back, mut lost) = (None, None, None, None);
+    match reading.outcome {
+        Ok(EchoOutcome::Answered { round_trip, there, back }) => {
+            rtt_ms = Some(round_trip.as_secs_f64() * 1e3);
+            (cables, cables_back) = (Some(there), Some(back));
+        }
+        Ok(EchoOutcome::Lost) => {
+            lost = Some(format!("none came within {:.3} s", reading.wait.as_secs_f64()));
+        }
+        Err(EchoError::Unreachable) => {
+            let why = node.map_or_else(
+                || "it is not known any more".to_owned(),
+                |node| why_unreachable(node, &reading.nodes, &reading.cables),
+            );
+            let what = format!("no way leads to node {name}");
+            return Err(Failure::new(what, why, "vdecable cables and nodes show what is up"));
+        }
+        Err(err @ (EchoError::Length | EchoError::TooMany)) => {
+            return Err(Failure::new(what, err, ""));
+        }
+    }
+    let mac = match reading.target {
+        Target::Station(mac) => Some(mac.to_string()),
+        Target::Node(_) => None,
+    };
+    Ok(Ping {
+        mac,
+        vlan: vlan.map(|vlan| vlan.0),
+        node: name,
+        key: key.to_string(),
+        octets: reading.octets,
+        rtt_ms,
+        cables,
+        cables_back,
+        lost,
+    })
 }
 
 fn trace(reading: &TraceReading, place: &Place) -> Result<Trace, Failure> {

@@ -27,6 +27,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("nodes_in_a_ring_know_one_another", &[], ring)
         .trial("a_node_that_dies_is_shown_as_out_of_reach_and_told_of", &[], death)
         .trial("a_way_through_a_chain_names_every_node_and_cable", &[], way)
+        .trial("a_ping_measures_the_way_that_frames_go", &["vde_plug"], ping)
         .trial("events_end_with_the_node", &[], end_of_events)
         .trial("json_has_the_fields_that_are_documented", &["vde_plug"], fields)
         .trial("a_wrong_command_line_is_told_in_json", &[], usage)
@@ -196,6 +197,52 @@ fn way(scene: &Scene) -> Result<()> {
     ensure!(back[0]["hops"].as_array().is_some_and(|hops| hops.len() == 3), "{back:?}");
     let nobody = one.vdecable(&["trace", "nobody"])?;
     ensure!(nobody.status.code() == Some(FAILED), "a way to nobody: {}", both(&nobody));
+    Ok(())
+}
+
+fn ping(scene: &Scene) -> Result<()> {
+    let [one, two, mut three] = chain(scene)?;
+    let quick = ["--count", "4", "--interval", "0.02"];
+    let echoes = one.json(&[&["ping", "three"], &quick[..]].concat())?;
+    has(&echoes, "node key sent answered loss min_ms avg_ms max_ms echoes")?;
+    ensure!(echoes["sent"] == 4 && echoes["answered"] == 4 && echoes["loss"] == 0.0, "{echoes}");
+    ensure!(echoes["node"] == "three" && echoes["key"] == three.id()?, "{echoes}");
+    let first = &echoes["echoes"][0];
+    has(first, "mac vlan node key octets rtt_ms cables cables_back lost")?;
+    ensure!(first["cables"] == 2 && first["cables_back"] == 2, "{first}");
+    // What an operator does to a cable's frames, and not to its beats, is measured.
+    one.ask(&["wire", "c1", "--delay", "40ms"])?;
+    let slow = one.json(&[&["ping", "three"], &quick[..]].concat())?;
+    ensure!(slow["min_ms"].as_f64() > Some(40.0), "{slow}");
+    one.ask(&["wire", "c1", "--clear"])?;
+    // A station stands for its node; the largest echoes get through; a node reaches itself.
+    let mut plug = Plug::insert(scene, "plug", three.socket())?;
+    wait_until("a station", NEWS, || {
+        plug.send(&frame(BROADCAST, STATION_A, 60, ANYTHING))?;
+        Ok(one.macs()?.len() == 1)
+    })?;
+    let station = words(&one.macs()?[0]["mac"]);
+    let shown = one.ask(&["ping", &station, "--count", "1", "--size", "9234"])?;
+    let wanted = format!("{station} is behind node three, which is asked in its place");
+    ensure!(shown.contains(&wanted) && shown.contains("9234 octets, 2 cables"), "{shown}");
+    ensure!(shown.contains("1 sent, 1 answered, 0.0 % lost"), "{shown}");
+    ensure!(one.ask(&["ping", "one", "--count", "1"])?.contains("this node itself"), "itself");
+
+    let refused = |target: &str, wanted: &str| {
+        let output = one.vdecable(&["ping", target])?;
+        let said = both(&output);
+        ensure!(output.status.code() == Some(FAILED) && said.contains(wanted), "{target}: {said}");
+        anyhow::Ok(())
+    };
+    refused("nobody", "no node called nobody")?;
+    refused("02:00:00:00:00:77", "no station 02:00:00:00:00:77")?;
+    three.kill()?;
+    wait_until("three to be out of reach", NEWS, || {
+        Ok(list(&one, &["nodes"], "nodes")?.iter().any(|node| node["reachable"] == false))
+    })?;
+    refused("three", "no way leads to node three")?;
+    refused(&station, "no station")?;
+    ensure!(two.vdecable(&["ping", "three", "--size", "1"])?.status.code() == Some(USAGE), "size");
     Ok(())
 }
 

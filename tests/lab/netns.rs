@@ -207,7 +207,23 @@ impl Netns {
         ))
     }
 
-    /// Undoes [`Self::black_hole`].
+    /// Drops everything that arrives through an interface, without a word to anybody; what leaves by
+    /// it still does.
+    ///
+    /// # Errors
+    ///
+    /// When nft fails.
+    pub fn deafen(&self, interface: &str) -> Result<()> {
+        self.nft(&format!(
+            "table inet vdelab_hole {{
+                chain input {{ type filter hook input priority -10; iifname {interface} drop; }}
+                chain forward {{ type filter hook forward priority -10;
+                    iifname {interface} drop; }}
+            }}\n"
+        ))
+    }
+
+    /// Undoes [`Self::black_hole`] and [`Self::deafen`].
     ///
     /// # Errors
     ///

@@ -209,8 +209,49 @@ impl Node {
     }
 
     fn ask_json(&self, what: &str) -> Result<Value> {
-        let text = self.ask(&["--json", what])?;
-        serde_json::from_str(&text).with_context(|| format!("vdecable {what} gave no JSON: {text}"))
+        self.json(&[what])
+    }
+
+    /// Runs `vdecable --json` against this node and returns what it prints.
+    ///
+    /// # Errors
+    ///
+    /// When it fails, or prints no JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let text = self.ask(&[&["--json"], arguments].concat())?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("vdecable {arguments:?} gave no JSON: {text}"))
+    }
+
+    /// The nodes of `vdecable nodes`.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer.
+    pub fn nodes(&self) -> Result<Vec<Value>> {
+        list(&self.ask_json("nodes")?, "nodes")
+    }
+
+    /// The names of the nodes on the way to a node or a station, this one first; of a station in
+    /// several VLANs, the first.
+    ///
+    /// # Errors
+    ///
+    /// When there is no way.
+    pub fn way(&self, target: &str) -> Result<Vec<String>> {
+        let traces = list(&self.json(&["trace", target])?, "traces")?;
+        let hops = traces.first().map(|trace| list(trace, "hops")).transpose()?;
+        let hops = hops.with_context(|| format!("no way to {target} in {traces:?}"))?;
+        Ok(hops.iter().map(|hop| hop["node"].as_str().unwrap_or_default().to_owned()).collect())
+    }
+
+    /// The sentences of `vdecable events` so far, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer.
+    pub fn told(&self) -> Result<String> {
+        self.ask(&["events", "--last", "100", "--no-follow"])
     }
 
     /// Its public key.

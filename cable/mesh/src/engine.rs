@@ -6,12 +6,13 @@
 //!
 //! Tell it what happens (`handle_*`, with the time), then poll what it wants until there is no
 //! more: [`Mesh::poll_transmit`], [`Mesh::poll_station`], [`Mesh::poll_probe`],
-//! [`Mesh::poll_block`], [`Mesh::poll_event`]; and call [`Mesh::handle_timeout`] when
+//! [`Mesh::poll_block`], [`Mesh::poll_packet`], [`Mesh::poll_echo`], [`Mesh::poll_event`]; and call [`Mesh::handle_timeout`] when
 //! [`Mesh::poll_timeout`] says.
 
 mod budget;
 mod config;
 mod database;
+mod echo;
 mod event;
 mod forwarding;
 mod link;
@@ -41,6 +42,7 @@ use crate::random::Random;
 use crate::record::{MAX_LINKS, Slot};
 use budget::Budget;
 use database::{Database, NodeIndex};
+use echo::Echoes;
 use forwarding::Forwarding;
 use link::Link;
 use liveness::Transition;
@@ -51,6 +53,7 @@ use routing::Routing;
 use stations::Stations;
 
 pub use config::Config;
+pub use echo::{EchoError, EchoId, EchoOutcome, PacketOut};
 pub use event::{DownReason, Event, RefusalReason, Who};
 pub use forwarding::{FloodDrop, FloodLinks, NextHop};
 pub use liveness::Silence;
@@ -152,6 +155,7 @@ pub struct Mesh<A> {
     flush_at: Option<Instant>,
     flushed_at: Instant,
     loops: Loops,
+    echoes: Echoes,
     notices: OwnNotices,
     events: event::Events,
     counters: Counters,
@@ -184,6 +188,7 @@ impl<A: Authority> Mesh<A> {
             flush_at: None,
             flushed_at: now,
             loops: Loops::new(random.next_u64(), now),
+            echoes: Echoes::new(random.next_u64()),
             notices: OwnNotices::new(now),
             authority,
             config,
@@ -302,6 +307,7 @@ impl<A: Authority> Mesh<A> {
         self.route_what_is_due(now);
         self.probe_what_is_due(now);
         self.notify_what_is_due(now);
+        self.echoes.expire(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
@@ -314,6 +320,7 @@ impl<A: Authority> Mesh<A> {
             self.routing.next_timeout(),
             self.loops.next_timeout(),
             self.notices.next_timeout(),
+            self.echoes.next_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -60,7 +60,10 @@ pub enum FramingError {
         /// Octets after the header.
         payload: usize,
     },
-    /// A flag is set that this protocol version does not define.
+    /// It is for a node, and names none.
+    #[error("record for a node that names none")]
+    NoEgress,
+    /// A flag, or a combination of flags, that this protocol version does not define.
     #[error("record with unknown flags {0:#010b}")]
     BadFlags(u8),
     /// The ingress nick is 0, and no node is called so.

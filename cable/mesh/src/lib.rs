@@ -14,6 +14,7 @@
 //! | a message between nodes, its limits | [`message`] |
 //! | a signed record, what it says | [`record`] |
 //! | whether a cable works | [`beat`] |
+//! | what nodes send each other the way of frames | [`packet`] |
 //! | whether two ports are joined outside | [`probe`] |
 //! | a node's part in the mesh | [`engine::Mesh`] |
 //! | who signs | [`authority`] |
@@ -29,6 +30,7 @@ pub mod flood;
 pub mod framing;
 pub mod message;
 pub mod nick;
+pub mod packet;
 pub mod probe;
 mod random;
 pub mod record;

@@ -12,6 +12,7 @@ use mesh::message::{
     ALPN, Bounded, Cable, Capabilities, CloseCode, CodecError, Decoder, Digest, DigestEntry, Hello,
     Message, Name, Octets, Records, Redial, SlotVersion, Slots, VersionRange, encode,
 };
+use mesh::packet::{Echo, EchoKind};
 use mesh::probe::{PortClass, Probe};
 use mesh::record::{
     Incarnation, LinkEntry, LinkState, Notice, Notices, PortName, Record, Slot, StationEntry,
@@ -86,6 +87,42 @@ fn a_frame_for_one_node_and_one_for_a_node_not_known() {
     ]
     .concat();
     assert_datagram(&[(known, &FRAME), (unknown, &FRAME)], &octets);
+}
+
+#[test]
+fn a_packet_for_a_node() {
+    let header = RecordHeader {
+        hops: 9,
+        ingress: nick(1),
+        reach: Reach::Node { egress: nick(0x0a0b_0c0d) },
+        vnet: None,
+    };
+    let echo = Echo {
+        kind: EchoKind::Answer,
+        hops: 9,
+        crossed: 2,
+        turn: 0x0102_0304,
+        token: 0x1112_1314_1516_1718,
+        len: 18,
+    };
+    let fields = [2, 9, 2, 0, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0, 0];
+    assert_eq!(echo.encode(), fields);
+    assert_eq!(Echo::parse(&fields), Some(echo));
+    let request = Echo { kind: EchoKind::Request, crossed: 0, len: 16, ..echo };
+    assert_eq!(request.encode()[..4], [1, 9, 0, 0]);
+    let octets =
+        [&[0x01, 0, 0, 0, 0, 0][..], &[28, 0b100, 9, 0, 0, 0, 1, 0x0a, 0x0b, 0x0c, 0x0d], &fields]
+            .concat();
+    assert_datagram(&[(header, &fields)], &octets);
+    // To no node, flooded, or with a virtio-net header it makes no sense.
+    let mut to_nobody = octets.clone();
+    to_nobody[13..17].fill(0);
+    assert_eq!(unpack(&to_nobody), Err(FramingError::NoEgress));
+    for flags in [0b110, 0b101, 0b111, 0b1000] {
+        let mut bad = octets.clone();
+        bad[7] = flags;
+        assert_eq!(unpack(&bad), Err(FramingError::BadFlags(flags)));
+    }
 }
 
 #[test]

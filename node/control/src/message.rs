@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Told;
 use crate::gateway::{ForwardView, LeaseView};
-use crate::network::{CableDetail, NodeStatus, Trace};
+use crate::network::{CableDetail, NodeStatus, Ping, Trace};
 use crate::status::{MacEntry, PortStatus, Status};
 use crate::wire::{WireChange, WireProfile, WireStatus, WireTarget};
 
@@ -16,6 +16,17 @@ pub const VERSION: u32 = 1;
 ///
 /// [`Level::Debug`]: crate::event::Level::Debug
 pub const MAX_PAST: usize = 100;
+
+/// How long a ping may wait: less than a client waits for an answer.
+pub const MAX_PING_WAIT_MS: u64 = 8_000;
+
+fn ping_octets() -> usize {
+    64
+}
+
+fn ping_wait_ms() -> u64 {
+    1_000
+}
 
 /// What a client asks of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +58,20 @@ pub enum Request {
         /// Only in this VLAN, when the target is a station.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vlan: Option<u16>,
+    },
+    /// Measures the way to a node once, the way that frames go.
+    Ping {
+        /// The name or key of a node, or a MAC address, which stands for the node that it is behind.
+        target: String,
+        /// Only in this VLAN, when the target is a station.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
+        /// Octets to send and to get back.
+        #[serde(default = "ping_octets")]
+        octets: usize,
+        /// How long to wait for the answer, at most [`MAX_PING_WAIT_MS`].
+        #[serde(default = "ping_wait_ms")]
+        wait_ms: u64,
     },
     /// What happens, as it happens. The connection carries nothing else from then on.
     Events {
@@ -177,6 +202,8 @@ pub enum Answer {
         /// One for a node; for a station one for each VLAN in which it is known.
         traces: Vec<Trace>,
     },
+    /// Answer to [`Request::Ping`], after the node's or when there was none.
+    Ping(Ping),
     /// Answer to [`Request::Events`]: they follow.
     Events,
     /// A cable was made, or was there already.

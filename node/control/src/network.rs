@@ -104,3 +104,72 @@ pub struct Hop {
     /// What it costs; see [`NodeStatus::cost`].
     pub cost: Option<u32>,
 }
+
+/// What came of one echo request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ping {
+    /// The station, when one was named. It is not asked itself.
+    pub mac: Option<String>,
+    /// Its VLAN; 0 is untagged.
+    pub vlan: Option<u16>,
+    /// The node that was asked: the one named, or the one that the station is behind.
+    pub node: String,
+    /// That node's key.
+    pub key: String,
+    /// Octets sent, and wanted back.
+    pub octets: usize,
+    /// Time from the request to its answer, queues and nodes on the way included; none when no
+    /// answer came.
+    pub rtt_ms: Option<f64>,
+    /// Cables that the request crossed.
+    pub cables: Option<u8>,
+    /// Cables that the answer crossed.
+    pub cables_back: Option<u8>,
+    /// Why there is no answer.
+    pub lost: Option<String>,
+}
+
+/// What came of several.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PingSummary {
+    /// The node that was asked.
+    pub node: String,
+    /// That node's key.
+    pub key: String,
+    /// Requests sent.
+    pub sent: usize,
+    /// Answers received.
+    pub answered: usize,
+    /// Share of requests without an answer, 0 to 1.
+    pub loss: f64,
+    /// Shortest round trip.
+    pub min_ms: Option<f64>,
+    /// Mean of the round trips.
+    pub avg_ms: Option<f64>,
+    /// Longest round trip.
+    pub max_ms: Option<f64>,
+    /// Each of them, in order.
+    pub echoes: Vec<Ping>,
+}
+
+impl PingSummary {
+    /// Counts; `None` of no echoes.
+    #[expect(clippy::cast_precision_loss, reason = "nobody waits for 2^53 echoes")]
+    pub fn of(echoes: Vec<Ping>) -> Option<Self> {
+        let last = echoes.last()?;
+        let times: Vec<f64> = echoes.iter().filter_map(|echo| echo.rtt_ms).collect();
+        let (sent, answered) = (echoes.len(), times.len());
+        let mean = times.iter().sum::<f64>() / answered as f64;
+        Some(Self {
+            node: last.node.clone(),
+            key: last.key.clone(),
+            sent,
+            answered,
+            loss: (sent - answered) as f64 / sent as f64,
+            min_ms: times.iter().copied().min_by(f64::total_cmp),
+            avg_ms: (answered > 0).then_some(mean),
+            max_ms: times.iter().copied().max_by(f64::total_cmp),
+            echoes,
+        })
+    }
+}

@@ -12,7 +12,7 @@ pub use gateway::{forwards, leases};
 pub use self::wire::{wire_profiles, wires};
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
 
-pub use network::{cable_table, event, nodes, skipped, traces};
+pub use network::{cable_table, event, nodes, ping, ping_summary, skipped, traces};
 
 /// The answer to `vdecable status`.
 pub fn status(status: &Status) -> String {
@@ -163,6 +163,9 @@ pub fn ports(ports: &[PortStatus]) -> String {
         }
         if port.blocked {
             who.push_str("; blocked: it is part of a loop outside");
+        }
+        if port.listening {
+            who.push_str("; not yet: its interface is down or has just come up");
         }
         table.row([
             port.port.to_string(),

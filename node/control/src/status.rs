@@ -154,6 +154,10 @@ pub struct PortStatus {
     /// Whether it is kept out of the network, because somebody joined it to another port outside.
     #[serde(default)]
     pub blocked: bool,
+    /// Whether it takes part in the network only later: its interface is down, or came up less than a
+    /// second ago and loops are looked for first.
+    #[serde(default)]
+    pub listening: bool,
     /// Who plugged in: process id.
     pub pid: Option<u32>,
     /// Who plugged in: user id.

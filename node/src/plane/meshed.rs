@@ -2,23 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cable::link::Peer;
 use cable::{Link, Signer};
 use ether::{FrameHeader, MacAddr, VlanId};
-use fabric::{Change, DropReason, Location, PortId, RemoteId, Station, announces};
+use fabric::{Change, Classified, DropReason, Location, PortId, RemoteId, Station, announces};
+use mesh::authority::NodeKey;
 use mesh::beat::Beat;
 use mesh::engine::{
-    Event, Heard, LinkError, LinkId, Neighbour, Payload, PortState, ProtocolFault, Room,
-    StationChange, StationVerdict, Transmit,
+    EchoError, EchoOutcome, Event, Heard, LinkError, LinkId, Neighbour, PacketOut, Payload,
+    PortState, ProtocolFault, Room, StationChange, StationVerdict, Transmit,
 };
+use mesh::framing::RecordHeader;
 use mesh::message::{Message, Name};
 use mesh::probe::PortClass;
 use mesh::{Mesh, Nick};
+use tokio::sync::oneshot;
 
-use super::Plane;
+use super::{Plane, Route};
 use crate::port::PortIo;
+use crate::port::tap::Tap;
 
 impl Plane {
     /// A cable was plugged in at a port.
@@ -95,7 +99,54 @@ impl Plane {
         }
         self.follow_stations(now);
         self.follow_loops(now);
+        self.send_packets(now);
         self.mesh.poll_timeout()
+    }
+
+    /// Sends an echo request to another node, and gives what will tell what became of it.
+    pub(crate) fn send_echo(
+        &mut self,
+        to: &NodeKey,
+        len: usize,
+        patience: Duration,
+        now: Instant,
+    ) -> Result<oneshot::Receiver<EchoOutcome>, EchoError> {
+        let id = self.mesh.send_echo(to, len, patience, now)?;
+        let (tell, told) = oneshot::channel();
+        self.echoes.insert(id, tell);
+        self.send_packets(now);
+        self.mesh_wake.notify_one();
+        Ok(told)
+    }
+
+    /// Sends what the node has to say to other nodes the way of frames, and tells what became of
+    /// echoes.
+    pub(super) fn send_packets(&mut self, now: Instant) {
+        while let Some(PacketOut { link, header, octets }) = self.mesh.poll_packet() {
+            let RecordHeader { hops, ingress, reach, .. } = header;
+            self.send_alone(PortId(link.0), &octets, Route { ingress, hops, reach }, now);
+        }
+        while let Some((id, outcome)) = self.mesh.poll_echo() {
+            if let Some(tell) = self.echoes.remove(&id) {
+                // Whoever asked may have left.
+                let _ = tell.send(outcome);
+            }
+        }
+    }
+
+    /// Another node sent a frame for a station that the bridge does not know: gives the port of one
+    /// that is kept here, silent or not. Of any other, those who believe it here are told at once.
+    #[cold]
+    pub(super) fn handle_stray(&mut self, header: &FrameHeader, now: Instant) -> Option<PortId> {
+        let station = Station { vlan: Classified::by_tag(header).vlan, mac: header.destination };
+        if let Some((kept, port)) = self.kept
+            && kept == station
+        {
+            return (!self.bridge.is_blocked(port)).then_some(port);
+        }
+        self.mesh.handle_stray(station.vlan, station.mac, now);
+        self.mesh_wake.notify_one();
+        None
     }
 
     /// Tells the mesh, and consoles, what the bridge has learned: from `frame`, if it is one that
@@ -119,13 +170,17 @@ impl Plane {
                 Change::Aged { station, .. }
                 | Change::Evicted { station, .. }
                 | Change::Forgotten { station, .. } => {
-                    if self.kept != Some(station) {
+                    if !self.is_kept(station) {
                         self.mesh.handle_station(station.vlan, station.mac, Heard::Gone, now);
                         self.mesh_wake.notify_one();
                     }
                 }
                 Change::Overflowed => self.tell_all_stations(now),
-                Change::Moved { .. } | Change::MovedAway { .. } | Change::Flapping { .. } => {}
+                Change::Flapping { .. } => {
+                    self.mesh.handle_flapping(now);
+                    self.mesh_wake.notify_one();
+                }
+                Change::Moved { .. } | Change::MovedAway { .. } => {}
             }
             if self.settings.events.receiver_count() > 0 {
                 for event in console_events(change).into_iter().flatten() {
@@ -153,11 +208,15 @@ impl Plane {
     }
 
     /// A station that is here for as long as the node runs, heard or not, and nowhere else.
-    pub(crate) fn keep_station(&mut self, mac: MacAddr, now: Instant) {
+    pub(crate) fn keep_station(&mut self, mac: MacAddr, port: PortId, now: Instant) {
         let station = Station { vlan: VlanId::ZERO, mac };
-        self.kept = Some(station);
+        self.kept = Some((station, port));
         self.mesh.handle_station(station.vlan, mac, Heard::Static, now);
         self.mesh_wake.notify_one();
+    }
+
+    fn is_kept(&self, station: Station) -> bool {
+        self.kept.is_some_and(|(kept, _)| kept == station)
     }
 
     /// The names of all nodes, by nick.
@@ -187,23 +246,43 @@ impl Plane {
         let own = self.mesh.key();
         for view in self.mesh.stations(now) {
             let station = Station { vlan: view.vlan, mac: view.mac };
-            let is_kept = self.kept == Some(station);
-            if view.owner == own && !is_kept && !here.contains(&station) {
+            if view.owner == own && !self.is_kept(station) && !here.contains(&station) {
                 self.mesh.handle_station(view.vlan, view.mac, Heard::Gone, now);
             }
         }
     }
 
-    /// A port has its first plug. Whether a loop leads back to it is looked for from now on.
+    /// A port has its first plug, and no loop is looked for there yet.
     pub(super) fn watch_port(&mut self, port: PortId, io: &PortIo, name: &str, now: Instant) {
-        let class = match io {
-            PortIo::Cable(_) => return,
-            PortIo::Tap(tap) if tap.is_gateway() => PortClass::Gateway,
-            PortIo::Tap(_) => PortClass::Tap,
-            PortIo::Vde(_) | PortIo::Stream(_) | PortIo::Dgram(_) => PortClass::Guest,
-        };
+        match io {
+            PortIo::Cable(_) => {}
+            // It says itself when it is up.
+            PortIo::Tap(_) => self.bridge.set_blocked(port, self.settings.probes),
+            PortIo::Vde(_) | PortIo::Stream(_) | PortIo::Dgram(_) => {
+                self.probe_port(port, PortClass::Guest, name, now);
+            }
+        }
+    }
+
+    /// The interface at a port is up now.
+    pub(crate) fn tap_up(&mut self, port: PortId, tap: &Tap, now: Instant) {
+        let class = if tap.is_gateway() { PortClass::Gateway } else { PortClass::Tap };
+        self.probe_port(port, class, tap.device.name(), now);
+    }
+
+    /// The interface at a port is down, and what it leads to may be something else when it is up
+    /// again.
+    pub(crate) fn tap_down(&mut self, port: PortId, now: Instant) {
+        self.forget_port(port, now);
+        self.bridge.set_blocked(port, self.settings.probes);
+        let _ = self.follow_changes(None, now);
+    }
+
+    /// Looks for loops at a port from now on. If it leads to a network, data pass later.
+    fn probe_port(&mut self, port: PortId, class: PortClass, name: &str, now: Instant) {
         if self.settings.probes {
             self.mesh.handle_port_up(mesh::engine::PortId(port.0), class, name, now);
+            self.follow_port_states(now);
             self.mesh_wake.notify_one();
         }
     }
@@ -220,15 +299,20 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
-    /// Sends probes that are due, and blocks and opens ports.
-    fn follow_loops(&mut self, now: Instant) {
+    /// Blocks and opens ports.
+    fn follow_port_states(&mut self, now: Instant) {
         while let Some((port, state)) = self.mesh.poll_block() {
-            self.bridge.set_blocked(PortId(port.0), state == PortState::Blocked);
-        }
-        while let Some((port, frame)) = self.mesh.poll_probe() {
-            self.send_own(PortId(port.0), &frame);
+            self.bridge.set_blocked(PortId(port.0), state != PortState::Open);
         }
         let _ = self.follow_changes(None, now);
+    }
+
+    /// Sends probes that are due, and blocks and opens ports.
+    fn follow_loops(&mut self, now: Instant) {
+        self.follow_port_states(now);
+        while let Some((port, frame)) = self.mesh.poll_probe() {
+            self.send_own(PortId(port.0), &frame, now);
+        }
     }
 
     /// Lets the bridge follow what other nodes say of their stations.

@@ -13,6 +13,7 @@ use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
 use mesh::Nick;
 use mesh::engine::{FloodDrop, LinkId, NextHop};
 use mesh::framing::Reach;
+use mesh::packet;
 use mesh::probe::Probe;
 
 use super::Plane;
@@ -89,7 +90,10 @@ impl Plane {
                 }
             }
         }
-        self.flush(frames, &routes, now)
+        let congested = self.flush(frames, &routes, now);
+        // Some of the batch may have been for this node itself, and it answers.
+        self.send_packets(now);
+        congested
     }
 
     /// The route of a frame that leaves by no cable.
@@ -153,16 +157,32 @@ impl Plane {
         origin: Origin,
         now: Instant,
     ) -> Result<Route, DropReason> {
+        let from = LinkId(cable.0);
+        if let Reach::Node { egress } = origin.reach {
+            return match self.mesh.next_hop(egress, Some(from), packet::flow(bytes)) {
+                NextHop::Here => {
+                    self.mesh.handle_packet(origin.ingress, origin.hops, bytes, now);
+                    Ok(self.nowhere())
+                }
+                NextHop::Link(next) => self.pass_on(next, index, origin),
+                NextHop::Back | NextHop::Unreachable => Err(DropReason::NoEgress),
+            };
+        }
         let header = FrameHeader::parse(bytes)?;
         let ingress = RemoteId(origin.ingress.get());
-        let from = LinkId(cable.0);
         match origin.reach {
+            Reach::Node { .. } => Err(DropReason::NoEgress),
             Reach::Unicast { egress } => {
                 let egress = egress.ok_or(DropReason::NoEgress)?;
                 match self.mesh.next_hop(egress, Some(from), flow(&header)) {
                     NextHop::Here => {
                         let reach = fabric::Reach::Unicast;
                         match self.bridge.handle_from_cable(ingress, &header, reach, now) {
+                            Verdict::Drop(DropReason::NotHere) => {
+                                let kept = self.handle_stray(&header, now);
+                                let port = kept.ok_or(DropReason::NotHere)?;
+                                self.hand(port, index, TagAction::AsIs);
+                            }
                             Verdict::Drop(reason) => return Err(reason),
                             Verdict::Forward { egress, tag } => self.hand(egress, index, tag),
                             Verdict::Flood(frame) => self.hand_to_ports(None, index, frame),
@@ -170,11 +190,7 @@ impl Plane {
                         }
                         Ok(Route { ingress: origin.ingress, hops: 0, reach: origin.reach })
                     }
-                    NextHop::Link(next) => {
-                        let hops = origin.hops.checked_sub(1).ok_or(DropReason::HopLimit)?;
-                        self.hand(PortId(next.0), index, TagAction::AsIs);
-                        Ok(Route { ingress: origin.ingress, hops, reach: origin.reach })
-                    }
+                    NextHop::Link(next) => self.pass_on(next, index, origin),
                     NextHop::Back | NextHop::Unreachable => Err(DropReason::NoEgress),
                 }
             }
@@ -212,14 +228,26 @@ impl Plane {
         }
     }
 
-    /// Sends a frame of the node's own by one port.
-    pub(super) fn send_own(&mut self, port: PortId, bytes: &[u8]) {
+    /// Hands what is for another node to the cable that is next on the way.
+    fn pass_on(&mut self, next: LinkId, index: usize, origin: Origin) -> Result<Route, DropReason> {
+        let hops = origin.hops.checked_sub(1).ok_or(DropReason::HopLimit)?;
+        self.hand(PortId(next.0), index, TagAction::AsIs);
+        Ok(Route { ingress: origin.ingress, hops, reach: origin.reach })
+    }
+
+    /// Sends a frame of the node's own by one access port.
+    pub(super) fn send_own(&mut self, port: PortId, bytes: &[u8], now: Instant) {
+        self.send_alone(port, bytes, self.nowhere(), now);
+    }
+
+    /// Sends something of the node's own by one port. No batch may be in hand.
+    pub(super) fn send_alone(&mut self, port: PortId, bytes: &[u8], route: Route, now: Instant) {
         let mut frames = Frames::new();
         frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None });
         let mut routes = Routes::new();
-        routes.push(self.nowhere());
+        routes.push(route);
         self.hand(port, 0, TagAction::AsIs);
-        self.flush(&frames, &routes, crate::driver::now());
+        self.flush(&frames, &routes, now);
     }
 
     fn hand(&mut self, egress: PortId, index: usize, tag: TagAction) {

@@ -1,5 +1,6 @@
 //! A tap interface of this host as a bridge port.
 
+use std::cell::Cell;
 use std::io;
 use std::ops::Range;
 use std::rc::Rc;
@@ -10,6 +11,7 @@ use ether::VnetHeader;
 use ether::limits::MAX_SUPER_FRAME;
 use fabric::{DropReason, PortId};
 use mesh::Nick;
+use tokio::sync::Notify;
 
 use super::{Counters, Part, PortIo};
 use crate::config::{Offload, TapAddress};
@@ -32,6 +34,10 @@ pub(crate) struct Tap {
     pub(crate) device: Device,
     /// Who sees some of its frames before the host, when it is the gateway's.
     inbox: Option<Rc<Inbox>>,
+    /// Whether the interface was up when it was last tried.
+    is_up: Cell<bool>,
+    /// Told when it is found down.
+    went_down: Notify,
 }
 
 /// Opens an interface and plugs it in for as long as it is there.
@@ -40,7 +46,7 @@ pub(crate) fn plug_in(shard: &Rc<Shard>, at: &TapAddress, offload: Offload) -> a
         TapAddress::Name(name) => Device::open(name, shard.identity.interface_mac(name), offload)?,
         TapAddress::Descriptor(number) => Device::inherit(*number, offload)?,
     };
-    plug_in_device(shard, Tap { device, inbox: None }).map(drop)
+    plug_in_device(shard, Tap::new(device, None)).map(drop)
 }
 
 /// Makes the gateway's interface and plugs it in.
@@ -51,7 +57,7 @@ pub(crate) fn plug_in_gateway(
 ) -> anyhow::Result<PortId> {
     let mac = shard.identity.interface_mac(name);
     let device = Device::open(name, mac, Offload::WherePossible)?;
-    plug_in_device(shard, Tap { device, inbox: Some(inbox) })
+    plug_in_device(shard, Tap::new(device, Some(inbox)))
 }
 
 fn plug_in_device(shard: &Rc<Shard>, tap: Tap) -> anyhow::Result<PortId> {
@@ -66,14 +72,35 @@ fn plug_in_device(shard: &Rc<Shard>, tap: Tap) -> anyhow::Result<PortId> {
     let shard = shard.clone();
     tokio::task::spawn_local(async move {
         let name = tap.device.name().to_owned();
-        let err = pump(&shard, place.port, tap).await;
+        let err = tokio::select! {
+            biased;
+            err = pump(&shard, place.port, &tap) => err,
+            err = follow_state(&shard, place.port, &tap) => err,
+        };
         shard.plane.borrow_mut().unplug(place);
         tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
     });
     Ok(place.port)
 }
 
+/// Tells the data plane when the interface is up, and when it is not.
+async fn follow_state(shard: &Shard, id: PortId, tap: &Tap) -> io::Error {
+    loop {
+        if let Err(err) = tap.device.up().await {
+            return err;
+        }
+        tap.is_up.set(true);
+        shard.plane.borrow_mut().tap_up(id, tap, now());
+        tap.went_down.notified().await;
+        shard.plane.borrow_mut().tap_down(id, now());
+    }
+}
+
 impl Tap {
+    fn new(device: Device, inbox: Option<Rc<Inbox>>) -> Self {
+        Self { device, inbox, is_up: Cell::new(false), went_down: Notify::new() }
+    }
+
     /// Whether it is the way out of the mesh.
     pub(crate) fn is_gateway(&self) -> bool {
         self.inbox.is_some()
@@ -93,11 +120,17 @@ impl Tap {
                 counters.tx_frames += 1;
                 counters.tx_bytes += part.bytes.len() as u64;
             }
-            Err(err) => counters.drops.record(match err.kind() {
-                io::ErrorKind::WouldBlock => DropReason::QueueFull,
-                io::ErrorKind::InvalidInput => DropReason::BadVnetHeader,
-                _ => DropReason::SendFailed,
-            }),
+            Err(err) => {
+                // What the driver says of an interface that is down.
+                if err.raw_os_error() == Some(libc::EIO) && self.is_up.replace(false) {
+                    self.went_down.notify_one();
+                }
+                counters.drops.record(match err.kind() {
+                    io::ErrorKind::WouldBlock => DropReason::QueueFull,
+                    io::ErrorKind::InvalidInput => DropReason::BadVnetHeader,
+                    _ => DropReason::SendFailed,
+                });
+            }
         }
     }
 }
@@ -141,7 +174,7 @@ impl TapBatch {
 }
 
 /// Reads from a tap as long as the node runs, or until the interface is deleted.
-async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
+async fn pump(shard: &Shard, id: PortId, tap: &Tap) -> io::Error {
     loop {
         let mut ready = match tap.device.readable().await {
             Ok(ready) => ready,
@@ -152,7 +185,7 @@ async fn pump(shard: &Shard, id: PortId, tap: Rc<Tap>) -> io::Error {
         if ready.ready().is_error() {
             return io::Error::from_raw_os_error(libc::EBADFD);
         }
-        let congested = match service(shard, id, &tap) {
+        let congested = match service(shard, id, tap) {
             Ok(congested) => congested,
             Err(err) => {
                 match err.kind() {

@@ -207,6 +207,17 @@ impl Device {
         self.fd.ready(Interest::READABLE.add(Interest::ERROR)).await
     }
 
+    /// Waits until the interface is up. The kernel calls a tap writable only then, and tells when
+    /// that changes, in whatever namespace the interface is.
+    ///
+    /// # Errors
+    /// When there is no descriptor left for that.
+    pub(crate) async fn up(&self) -> io::Result<()> {
+        let copy = rustix::io::fcntl_dupfd_cloexec(self.fd.get_ref(), 0)?;
+        let watched = watch(copy, Interest::WRITABLE)?;
+        watched.writable().await.map(drop)
+    }
+
     /// Reads one frame, and its header where there are headers.
     ///
     /// # Errors

@@ -80,6 +80,7 @@ fn stations(node: Option<&str>, vlan: Option<u16>) -> Result<Vec<MacEntry>, Fail
         kind: "vde",
         description: "QEMU".into(),
         blocked: false,
+        listening: false,
         peer: None,
         max_frame: 1514,
         offload: false,

@@ -22,6 +22,11 @@ const FAST: Duration = Duration::from_secs(1);
 const FAST_ROUNDS: u8 = 5;
 const SLOW: Duration = Duration::from_secs(5);
 
+/// A port that leads to a network and not to one guest begins with probes alone, for so long: should
+/// the network be joined with another port, not one frame goes round. A guest need not wait, and would
+/// not like to.
+const LISTEN: Duration = Duration::from_secs(1);
+
 /// A loop is taken to be gone when no probe came for so long: two may be lost at the slow pace.
 const EVIDENCE: Duration = Duration::from_secs(12);
 
@@ -52,7 +57,9 @@ type End = (NodeKey, u32);
 pub enum PortState {
     /// It may.
     Open,
-    /// Only probes may, both ways.
+    /// Only probes may, both ways: it is new, and what it leads to is not known yet.
+    Listening,
+    /// Only probes may, both ways: it is one end of a loop.
     Blocked,
 }
 
@@ -72,6 +79,8 @@ struct Partner {
 struct Port {
     class: PortClass,
     name: PortName,
+    /// Until when only probes pass.
+    listens_until: Option<Instant>,
     probe_at: Instant,
     fast_left: u8,
     /// Its own probes of late.
@@ -107,7 +116,8 @@ impl Loops {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let port = |port: &Port| {
             let evidence = port.partners.values().filter_map(|partner| partner.heard);
-            evidence.map(|heard| heard + EVIDENCE).chain([port.probe_at]).min()
+            let timers = evidence.map(|heard| heard + EVIDENCE).chain(port.listens_until);
+            timers.chain([port.probe_at]).min()
         };
         self.ports.values().filter_map(port).min()
     }
@@ -128,11 +138,16 @@ impl Loops {
 
     /// A station has moved between this node and another.
     pub(super) fn note_move(&mut self, now: Instant) {
+        self.note_moves(1, now);
+    }
+
+    fn note_moves(&mut self, moves: u8, now: Instant) {
         if now >= self.flaps.0 + FLAP_WINDOW {
             self.flaps = (now, 0);
         }
-        self.flaps.1 = self.flaps.1.saturating_add(1);
-        if self.flaps.1 == FLAPS {
+        let before = self.flaps.1;
+        self.flaps.1 = before.saturating_add(moves);
+        if before < FLAPS && self.flaps.1 >= FLAPS {
             self.probe_all(now);
         }
     }
@@ -144,12 +159,14 @@ fn loses(own: (PortClass, End), other: (PortClass, End)) -> bool {
 }
 
 impl<A: Authority> Mesh<A> {
-    /// A port leads somewhere now. It is open; the first probe is due at once.
+    /// A port leads somewhere now. If that is a guest it is open; else it listens first. The first
+    /// probe is due at once.
     pub fn handle_port_up(&mut self, id: PortId, class: PortClass, name: &str, now: Instant) {
         let now = self.advance(now);
         let port = Port {
             class,
             name: PortName::lossy(name),
+            listens_until: (class != PortClass::Guest).then_some(now + LISTEN),
             probe_at: now,
             fast_left: FAST_ROUNDS,
             sent: VecDeque::new(),
@@ -169,6 +186,13 @@ impl<A: Authority> Mesh<A> {
         self.loops.ports.remove(&id);
         self.loops.changed.remove(&id);
         self.loops_changed(now);
+    }
+
+    /// Stations of this node move to and fro between two of its ports, as they seem to when somebody
+    /// has joined the ports.
+    pub fn handle_flapping(&mut self, now: Instant) {
+        let now = self.advance(now);
+        self.loops.note_moves(FLAPS, now);
     }
 
     /// Takes in a frame for which [`Probe::is_probe`] holds. It must not be relayed, whatever
@@ -225,7 +249,7 @@ impl<A: Authority> Mesh<A> {
         self.loops.probes.pop_front()
     }
 
-    /// The next port that is to be blocked or opened. All ports are open at first.
+    /// The next port whose state has changed. All ports are open at first.
     pub fn poll_block(&mut self) -> Option<(PortId, PortState)> {
         while let Some(id) = self.loops.changed.pop_first() {
             let state = self.port_state(id);
@@ -241,11 +265,15 @@ impl<A: Authority> Mesh<A> {
 
     /// Whether data may pass a port.
     pub fn port_state(&self, id: PortId) -> PortState {
-        let is_blocked = self.loops.ports.get(&id).is_some_and(|port| {
-            let own = (port.class, (self.config.key, id.0));
-            self.partners(port).any(|(end, partner)| loses(own, (partner.class, *end)))
-        });
-        if is_blocked { PortState::Blocked } else { PortState::Open }
+        let Some(port) = self.loops.ports.get(&id) else { return PortState::Open };
+        let own = (port.class, (self.config.key, id.0));
+        if self.partners(port).any(|(end, partner)| loses(own, (partner.class, *end))) {
+            PortState::Blocked
+        } else if port.listens_until.is_some() {
+            PortState::Listening
+        } else {
+            PortState::Open
+        }
     }
 
     /// The ports that one is joined with, by the mesh too.
@@ -264,6 +292,7 @@ impl<A: Authority> Mesh<A> {
             .iter_mut()
             .filter_map(|(id, port)| {
                 has_changed |= port.expire(now);
+                has_changed |= port.listens_until.take_if(|until| now >= *until).is_some();
                 (now >= port.probe_at).then_some(*id)
             })
             .collect();

@@ -150,6 +150,23 @@ impl<A: Authority> Mesh<A> {
         StationVerdict::Here
     }
 
+    /// Takes note that another node sent a frame for a station that is not at an access port of this
+    /// one: if the others still think that it is, they are told at once that it is not. The frame
+    /// goes nowhere: to flood it would be to feed a loop.
+    ///
+    /// Nothing happens to a station that stays ([`Heard::Static`]).
+    pub fn handle_stray(&mut self, vlan: VlanId, mac: MacAddr, now: Instant) {
+        let now = self.advance(now);
+        let station = Station::new(vlan, mac);
+        let own = self.stations.own(station);
+        if own.is_some_and(|own| !own.sticky) {
+            self.stations.withdraw(station);
+        }
+        if own.is_none_or(|own| !own.sticky) && self.stations.has_dirty() {
+            self.flush_by(now, now);
+        }
+    }
+
     /// The other node that a station is at, as far as this one knows.
     pub fn owner(&self, vlan: VlanId, mac: MacAddr) -> Option<Nick> {
         self.stations.best(Station::new(vlan, mac), &self.database).map(|best| best.nick)

@@ -28,6 +28,8 @@ pub struct Counters {
     pub untold: u64,
     /// Probes that were stale, not of this mesh, or too many.
     pub probes_ignored: u64,
+    /// Packets for this node that it does not know, did not ask for, or has no room for.
+    pub packets_ignored: u64,
     /// Times that paths were worked out.
     pub runs: u64,
     /// Alarms not told because there were too many.

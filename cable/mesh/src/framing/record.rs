@@ -22,6 +22,7 @@ pub const MAX_RECORD_LEN: usize = MAX_PREFIX_LEN + MAX_SUPER_FRAME;
 
 const FLAG_VNET: u8 = 0b01;
 const FLAG_FLOOD: u8 = 0b10;
+const FLAG_NODE: u8 = 0b100;
 
 /// To whom a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,12 @@ pub enum Reach {
     Unicast {
         /// That node; `None` when the sender does not know, so that the receiver looks it up.
         egress: Option<Nick>,
+    },
+    /// To a node itself, and to no station behind it: a [`crate::packet`], which travels as frames
+    /// do.
+    Node {
+        /// That node.
+        egress: Nick,
     },
 }
 
@@ -77,11 +84,12 @@ impl RecordHeader {
             _ => put(&(body | 0x8000_0000).to_be_bytes()),
         }
         let vnet_flag = if self.vnet.is_some() { FLAG_VNET } else { 0 };
-        let (flood_flag, reach) = match self.reach {
+        let (reach_flag, reach) = match self.reach {
             Reach::Flood { sequence } => (FLAG_FLOOD, sequence),
             Reach::Unicast { egress } => (0, egress.map_or(0, Nick::get)),
+            Reach::Node { egress } => (FLAG_NODE, egress.get()),
         };
-        put(&[vnet_flag | flood_flag, self.hops]);
+        put(&[vnet_flag | reach_flag, self.hops]);
         put(&self.ingress.get().to_be_bytes());
         put(&reach.to_be_bytes());
         if let Some(vnet) = &self.vnet {
@@ -140,13 +148,16 @@ pub(super) fn parse_body(body: &[u8]) -> Result<(RecordHeader, usize), FramingEr
     let bad_length = FramingError::BadLength(body.len() as u64);
     let (fixed, rest) = body.split_first_chunk::<FIXED_LEN>().ok_or(bad_length)?;
     let [flags, hops, i0, i1, i2, i3, r0, r1, r2, r3] = *fixed;
-    if flags & !(FLAG_VNET | FLAG_FLOOD) != 0 {
+    let is_known = flags & !(FLAG_VNET | FLAG_FLOOD) == 0 || flags == FLAG_NODE;
+    if !is_known {
         return Err(FramingError::BadFlags(flags));
     }
     let ingress = Nick::new(u32::from_be_bytes([i0, i1, i2, i3])).ok_or(FramingError::NoIngress)?;
     let reach = u32::from_be_bytes([r0, r1, r2, r3]);
     let reach = if flags & FLAG_FLOOD != 0 {
         Reach::Flood { sequence: reach }
+    } else if flags & FLAG_NODE != 0 {
+        Reach::Node { egress: Nick::new(reach).ok_or(FramingError::NoEgress)? }
     } else {
         Reach::Unicast { egress: Nick::new(reach) }
     };

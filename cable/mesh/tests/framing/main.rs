@@ -43,7 +43,7 @@ fn record_len((header, frame): &Record) -> usize {
 fn number((header, _): &Record) -> u32 {
     match header.reach {
         Reach::Flood { sequence } => sequence,
-        Reach::Unicast { .. } => panic!("the tests flood"),
+        Reach::Unicast { .. } | Reach::Node { .. } => panic!("the tests flood"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The world: nodes, cables, one clock, and frames that go where the nodes say.
 
+mod packets;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -9,6 +11,7 @@ use mesh::engine::{
     Config, Event, Heard, LinkId, Neighbour, NextHop, NodeView, Payload, PortId, PortState,
     StationVerdict,
 };
+use mesh::framing::RecordHeader;
 use mesh::message::{Decoder, Message, Name, encode};
 use mesh::record::Incarnation;
 use mesh::{Mesh, Nick, NodeKey};
@@ -83,6 +86,7 @@ enum Thing {
     Message(Vec<u8>),
     Beat(mesh::beat::Beat),
     Frame(Frame),
+    Packet(RecordHeader, Vec<u8>),
 }
 
 #[derive(Debug, Clone)]
@@ -263,7 +267,7 @@ impl Lab {
             }
             while let Some((port, state)) = node.mesh.poll_block() {
                 match state {
-                    PortState::Blocked => self.blocked.insert((at, port)),
+                    PortState::Blocked | PortState::Listening => self.blocked.insert((at, port)),
                     PortState::Open => self.blocked.remove(&(at, port)),
                 };
             }
@@ -274,6 +278,7 @@ impl Lab {
             for (port, frame) in probes {
                 self.probe(at, port, frame);
             }
+            self.send_packets(at);
             let Some(node) = &mut self.nodes[at] else { return };
             let Some(transmit) = node.mesh.poll_transmit() else { return };
             let Some((cable, end)) = self.find(at, transmit.link) else { continue };
@@ -365,6 +370,7 @@ impl Lab {
             }
             Thing::Beat(beat) => node.mesh.handle_beat(link, &beat, now),
             Thing::Frame(frame) => self.forward(at, Some(link), frame),
+            Thing::Packet(header, octets) => self.handle_packet(at, link, header, octets),
         }
         self.settle(at);
     }

@@ -119,6 +119,43 @@ fn a_new_port_in_a_loop_is_blocked_at_once() {
 }
 
 #[test]
+fn a_new_port_of_a_network_listens_for_a_second_before_data_pass() {
+    let mut lab = triangle((0, Tap), (1, Guest));
+    for (number, class) in [(3, Tap), (4, Gateway), (5, Guest)] {
+        port(&mut lab, 2, number, class);
+    }
+    assert_eq!(blocked(&lab), [(2, 3), (2, 4)], "a guest need not wait");
+    let state = |lab: &mut Lab, port| lab.mesh(2).port_state(PortId(port));
+    assert_eq!(state(&mut lab, 3), PortState::Listening);
+    lab.run(ms(999));
+    assert_eq!(blocked(&lab), [(2, 3), (2, 4)]);
+    lab.run(ms(1));
+    assert!(blocked(&lab).is_empty());
+    // One that closes a loop outside is never open.
+    join(&mut lab, &[(0, 1), (2, 9)]);
+    port(&mut lab, 2, 9, Tap);
+    for _ in 0..300 {
+        assert_eq!(blocked(&lab), [(2, 9)]);
+        lab.run(ms(10));
+    }
+    assert_eq!(state(&mut lab, 9), PortState::Blocked);
+}
+
+#[test]
+fn stations_that_seem_to_move_between_two_ports_are_reason_to_probe_at_once() {
+    let mut lab = triangle((0, Tap), (0, Tap));
+    lab.run(ms(2500));
+    lab.probes.clear();
+    let now = lab.now;
+    for _ in 0..1000 {
+        lab.mesh(0).handle_flapping(now);
+        lab.settle(0);
+        lab.run(ms(1));
+    }
+    assert!((2..=4).contains(&lab.probes.len()), "{} probes", lab.probes.len());
+}
+
+#[test]
 fn of_three_ports_on_one_network_one_stays_open() {
     let mut lab = triangle((0, Tap), (1, Tap));
     port(&mut lab, 2, 3, Gateway);

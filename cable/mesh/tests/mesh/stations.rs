@@ -36,6 +36,42 @@ fn a_station_is_known_everywhere_one_way_later_and_gone_when_it_is_gone() {
 }
 
 #[test]
+fn a_frame_for_a_station_that_is_gone_makes_its_node_say_so_at_once() {
+    let mut lab = chain(3);
+    for number in [1, 2] {
+        lab.hear(0, mac(number), Heard::Frame);
+    }
+    lab.hear(0, mac(3), Heard::Static);
+    lab.run(secs(1));
+    // What nobody asks for is told in its own time.
+    lab.hear(0, mac(1), Heard::Gone);
+    lab.run(ms(500));
+    assert_eq!(lab.owner_at(2, mac(1)), Some(0));
+    let stray = |lab: &mut Lab, mac| {
+        let now = lab.now;
+        lab.mesh(0).handle_stray(VlanId(0), mac, now);
+        lab.settle(0);
+        lab.run(ms(40));
+    };
+    stray(&mut lab, mac(1));
+    assert_eq!(lab.owner_at(2, mac(1)), None);
+    // The mesh need not have been told that it is gone.
+    stray(&mut lab, mac(2));
+    assert_eq!(lab.owner_at(2, mac(2)), None);
+    // But one that is configured stays, and many such frames cause no news.
+    let before = lab.control_messages;
+    for _ in 0..50 {
+        stray(&mut lab, mac(3));
+        stray(&mut lab, mac(2));
+    }
+    assert_eq!(lab.owner_at(2, mac(3)), Some(0));
+    assert_eq!(lab.control_messages, before);
+    assert_eq!(lab.hear(0, mac(2), Heard::Frame), StationVerdict::Here);
+    lab.run(ms(40));
+    assert_eq!(lab.owner_at(2, mac(2)), Some(0));
+}
+
+#[test]
 fn a_station_that_announces_itself_elsewhere_is_there_at_once() {
     let mut lab = chain(3);
     lab.hear(0, mac(1), Heard::Frame);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::{Table, bytes, counts, duration, or_dash, state};
 use crate::event::in_local_time;
 use crate::message::Heard;
-use crate::network::{CableDetail, NodeStatus, Trace};
+use crate::network::{CableDetail, NodeStatus, Ping, PingSummary, Trace};
 use crate::status::CableState;
 
 /// The answer to `vdecable nodes`.
@@ -126,6 +126,48 @@ pub fn traces(traces: &[Trace]) -> String {
             ]);
         }
         out.push_str(&table.finish());
+    }
+    out
+}
+
+/// One line of `vdecable ping`; `number` counts from 1.
+pub fn ping(number: usize, ping: &Ping) -> String {
+    let node = &ping.node;
+    let mut out = String::new();
+    if let (1, Some(mac)) = (number, &ping.mac) {
+        let _ = writeln!(out, "{mac} is behind node {node}, which is asked in its place");
+    }
+    match (ping.rtt_ms, &ping.lost) {
+        (Some(rtt), _) => {
+            let (there, back) = (ping.cables.unwrap_or(0), ping.cables_back.unwrap_or(0));
+            let way = match there {
+                0 => "this node itself".to_owned(),
+                1 => "1 cable".to_owned(),
+                cables => format!("{cables} cables"),
+            };
+            let return_way =
+                if back == there { String::new() } else { format!(" there and {back} back") };
+            let octets = ping.octets;
+            let _ = writeln!(
+                out,
+                "answer {number} from {node}: {octets} octets, {way}{return_way}, {rtt:.3} ms"
+            );
+        }
+        (None, lost) => {
+            let why = lost.as_deref().unwrap_or("no answer");
+            let _ = writeln!(out, "no answer {number} from {node}: {why}");
+        }
+    }
+    out
+}
+
+/// The last lines of `vdecable ping`.
+pub fn ping_summary(summary: &PingSummary) -> String {
+    let PingSummary { node, sent, answered, .. } = summary;
+    let mut out =
+        format!("{node}: {sent} sent, {answered} answered, {:.1} % lost\n", summary.loss * 100.0);
+    if let (Some(min), Some(avg), Some(max)) = (summary.min_ms, summary.avg_ms, summary.max_ms) {
+        let _ = writeln!(out, "round trip {min:.3} / {avg:.3} / {max:.3} ms (min / avg / max)");
     }
     out
 }

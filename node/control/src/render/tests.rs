@@ -120,6 +120,7 @@ fn ports_are_a_table_with_drops_by_reason() {
         kind: "vde".into(),
         description: "QEMU".into(),
         blocked: true,
+        listening: false,
         pid: Some(42),
         uid: Some(1000),
         max_frame: 9234,

@@ -1,0 +1,128 @@
+//! Echoes from node to node.
+
+use std::time::Duration;
+
+use mesh::Nick;
+use mesh::engine::{EchoError, EchoOutcome};
+use mesh::packet::{ECHO_LEN, Echo, EchoKind, MAX_PACKET_LEN};
+
+use super::lab::*;
+
+/// Nodes in a row, with cables of these delays.
+fn chain(delays: &[u64]) -> Lab {
+    let mut lab = Lab::new(delays.len() + 1);
+    for (node, delay) in delays.iter().enumerate() {
+        lab.cable(node, node + 1, ms(*delay));
+    }
+    lab.run(secs(2));
+    lab
+}
+
+fn echo(lab: &mut Lab, from: usize, to: usize, len: usize) -> Result<EchoOutcome, EchoError> {
+    let now = lab.now;
+    let id = lab.mesh(from).send_echo(&key(to), len, secs(1), now)?;
+    lab.settle(from);
+    lab.run(secs(2));
+    let (done, outcome) = lab.mesh(from).poll_echo().expect("something becomes of it");
+    assert_eq!((done, lab.mesh(from).poll_echo()), (id, None));
+    Ok(outcome)
+}
+
+fn answered(milliseconds: u64, cables: u8) -> Result<EchoOutcome, EchoError> {
+    let round_trip = ms(milliseconds);
+    Ok(EchoOutcome::Answered { round_trip, there: cables, back: cables })
+}
+
+#[test]
+fn an_echo_tells_the_round_trip_and_the_cables_on_the_way() {
+    let mut lab = chain(&[3, 4, 5]);
+    assert_eq!(echo(&mut lab, 0, 1, 64), answered(6, 1));
+    assert_eq!(echo(&mut lab, 0, 3, ECHO_LEN), answered(24, 3));
+    assert_eq!(echo(&mut lab, 3, 0, MAX_PACKET_LEN), answered(24, 3));
+    assert_eq!(echo(&mut lab, 2, 2, 64), answered(0, 0), "a node reaches itself");
+}
+
+#[test]
+fn an_echo_that_gets_no_answer_is_lost_after_the_time_that_was_given() {
+    let mut lab = chain(&[3, 4]);
+    // The answer does not get through, and the cable is not yet known to be dead.
+    lab.silence(1, [false, true]);
+    let now = lab.now;
+    lab.mesh(0).send_echo(&key(2), 64, ms(200), now).unwrap();
+    lab.settle(0);
+    lab.run(ms(199));
+    assert_eq!(lab.mesh(0).poll_echo(), None);
+    lab.run(ms(1));
+    assert!(matches!(lab.mesh(0).poll_echo(), Some((_, EchoOutcome::Lost))));
+}
+
+#[test]
+fn without_a_way_no_echo_is_sent() {
+    let mut lab = chain(&[3, 4]);
+    assert_eq!(echo(&mut lab, 0, 7, 64), Err(EchoError::Unreachable), "nobody knows it");
+    lab.close(1);
+    lab.run(secs(1));
+    assert_eq!(echo(&mut lab, 0, 2, 64), Err(EchoError::Unreachable));
+    assert_eq!(echo(&mut lab, 0, 1, ECHO_LEN - 1), Err(EchoError::Length));
+    assert_eq!(echo(&mut lab, 0, 1, MAX_PACKET_LEN + 1), Err(EchoError::Length));
+}
+
+#[test]
+fn echoes_take_parallel_cables_in_turn() {
+    let mut lab = chain(&[5]);
+    lab.cable(0, 1, ms(5));
+    lab.run(secs(2));
+    // One of the two is cut and not yet known to be.
+    lab.silence(0, [true, true]);
+    let now = lab.now;
+    for _ in 0..10 {
+        lab.mesh(0).send_echo(&key(1), 64, ms(300), now).unwrap();
+    }
+    lab.settle(0);
+    lab.run(ms(300));
+    let outcomes: Vec<_> = std::iter::from_fn(|| lab.mesh(0).poll_echo()).collect();
+    let lost = outcomes.iter().filter(|(_, outcome)| *outcome == EchoOutcome::Lost).count();
+    assert_eq!((outcomes.len(), lost), (10, 5), "{outcomes:?}");
+}
+
+#[test]
+fn answers_that_nobody_waits_for_change_nothing() {
+    let mut lab = chain(&[3, 4]);
+    let now = lab.now;
+    lab.mesh(0).send_echo(&key(2), 64, secs(1), now).unwrap();
+    let sent = Echo::parse(&lab.mesh(0).poll_packet().unwrap().octets).unwrap();
+    let answer = Echo { kind: EchoKind::Answer, ..sent };
+    let (one, two) = (lab.mesh(1).nick(), lab.mesh(2).nick());
+    let wrong_token = Echo { token: answer.token ^ 1, ..answer };
+    for (ingress, octets) in [
+        (one, answer.encode()),
+        (Nick::new(u32::MAX).unwrap(), answer.encode()),
+        (two, wrong_token.encode()),
+        (two, answer.encode()[..ECHO_LEN - 1].to_vec()),
+        (two, vec![0xff; 100]),
+        (two, Vec::new()),
+    ] {
+        lab.mesh(0).handle_packet(ingress, 8, &octets, now);
+        assert_eq!(lab.mesh(0).poll_echo(), None);
+    }
+    assert_eq!(lab.mesh(0).counters().packets_ignored, 6);
+    lab.mesh(0).handle_packet(two, answer.hops, &answer.encode(), now);
+    assert!(matches!(lab.mesh(0).poll_echo(), Some((_, EchoOutcome::Answered { .. }))));
+    lab.mesh(0).handle_packet(two, answer.hops, &answer.encode(), now);
+    assert_eq!(lab.mesh(0).poll_echo(), None, "a second answer");
+}
+
+#[test]
+fn a_flood_of_requests_fills_no_memory() {
+    let mut lab = chain(&[3]);
+    let (asker, now) = (lab.mesh(1).nick(), lab.now);
+    let request = Echo { kind: EchoKind::Request, hops: 9, crossed: 0, turn: 1, token: 1, len: 64 };
+    for _ in 0..10_000 {
+        lab.mesh(0).handle_packet(asker, 9, &request.encode(), now);
+    }
+    let waiting = std::iter::from_fn(|| lab.mesh(0).poll_packet()).count();
+    assert!(waiting <= 128, "{waiting} answers wait");
+    let sent = |lab: &mut Lab| lab.mesh(0).send_echo(&key(1), 64, Duration::from_secs(1), now);
+    let waited_for = (0..10_000).take_while(|_| sent(&mut lab).is_ok()).count();
+    assert_eq!((waited_for, sent(&mut lab)), (256, Err(EchoError::TooMany)));
+}
