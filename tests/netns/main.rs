@@ -5,10 +5,13 @@ mod cable;
 mod faults;
 mod gateway;
 mod hosts;
+mod mesh;
+mod mesh_faults;
 mod seed;
 mod tools;
 mod users;
 mod wire;
+mod world;
 
 use std::process::ExitCode;
 
@@ -24,6 +27,8 @@ fn main() -> ExitCode {
         seed::trials,
         wire::trials,
         gateway::trials,
+        mesh::trials,
+        mesh_faults::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }
