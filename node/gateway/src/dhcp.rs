@@ -151,6 +151,11 @@ impl Server {
     /// passed over without a trace; what is malformed is counted.
     pub fn handle_frame(&mut self, frame: &[u8], source: Source, now: Now) {
         self.advance(now);
+        // What is flooded to find another station is not ours, whatever its IP address says.
+        let to = frame.first_chunk().map(|to| MacAddr(*to));
+        if !to.is_some_and(|to| to.is_group() || to == self.config.gateway_mac) {
+            return;
+        }
         if let Some(arp) = Arp::parse(frame) {
             self.handle_arp(arp);
             return;

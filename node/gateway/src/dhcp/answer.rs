@@ -176,6 +176,7 @@ impl Server {
         }
         let before = self.table.get(address).filter(|binding| binding.client == client);
         let live = before.is_some_and(Binding::is_live);
+        let lapsed = before.and_then(Binding::lapsed);
         if !live && self.store.trouble().is_some() {
             return self.ignore(Ignored::NotDurable);
         }
@@ -202,7 +203,7 @@ impl Server {
         };
         self.table.put(address, binding);
         self.store.note_lease(address);
-        let held = Held { address, client, xid, frame };
+        let held = Held { address, client, lapsed, xid, frame };
         if live && self.store.trouble().is_some() {
             self.acknowledge(held);
         } else {
@@ -277,7 +278,7 @@ impl Server {
         if binding.term().is_some() {
             let mut binding = binding.clone();
             let until = self.now.since_boot + OFFER_TIME;
-            binding.state = State::Offered { until, lapsed: None };
+            binding.state = State::Offered { until, lapsed: held.lapsed };
             self.table.put(held.address, binding);
         }
         self.ignore(Ignored::NotDurable);

@@ -20,8 +20,9 @@ use crate::time::LeaseTime;
 /// stays within tens of megabytes.
 pub const MAX_POOL: usize = 65_536;
 
-/// The shortest lease: 10 s. A client renews at half of it, and every renewal is a write to disk.
-pub const MIN_LEASE_TIME: Duration = Duration::from_secs(10);
+/// The shortest lease: 16 s, because BusyBox's udhcpc takes any shorter one for 16 s and would go on
+/// using an address that is another's. Every renewal is a write to disk, too.
+pub const MIN_LEASE_TIME: Duration = Duration::from_secs(16);
 
 /// The shortest time for which a client may be told to do without IPv4 (RFC 8925 3.4).
 pub const MIN_IPV6_ONLY_WAIT: Duration = Duration::from_secs(300);
@@ -130,7 +131,7 @@ pub enum ConfigError {
     #[error("{0} reservations are more than {MAX_POOL}")]
     TooManyReservations(usize),
     /// A lease shorter than [`MIN_LEASE_TIME`].
-    #[error("a lease of {0} is too short; use at least 10 s")]
+    #[error("a lease of {0} is too short; use at least 16 s")]
     LeaseTime(LeaseTime),
     /// Not T1 < T2 < lease time.
     #[error("T1 {t1:?}, T2 {t2:?} and a lease of {lease}: each must be longer than the one before")]

@@ -75,6 +75,8 @@ const COMPACT_FROM: usize = 256 * 1024;
 pub(super) struct Held {
     pub(super) address: Ipv4Addr,
     pub(super) client: ClientKey,
+    /// When the client's last lease of the address ended, if it had one.
+    pub(super) lapsed: Option<Duration>,
     pub(super) xid: u32,
     pub(super) frame: Vec<u8>,
 }

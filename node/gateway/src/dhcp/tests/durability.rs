@@ -100,6 +100,23 @@ fn a_renewal_that_meets_the_failure_is_answered() {
 }
 
 #[test]
+fn a_machine_whose_return_meets_the_failure_is_still_remembered() {
+    let mut lab = Lab::new(config());
+    let client = Client::new(1);
+    let address = lab.join(&client);
+    lab.send(&client.release(address).frame());
+    lab.ask(&client.discover());
+    lab.storage = Some(Err(StoreError::NoSpace));
+    lab.unanswered(&client.select(address), Ignored::NotDurable);
+    lab.pass(secs(60));
+    assert_eq!(lab.state(address), Some(LeaseState::Lapsed));
+    lab.storage = Some(Ok(()));
+    lab.pass(secs(5));
+    lab.crash();
+    assert_eq!(lab.state(address), Some(LeaseState::Lapsed), "the disk has forgotten it");
+}
+
+#[test]
 fn a_failing_disk_is_tried_every_five_seconds_and_told_once() {
     let mut lab = Lab::new(config());
     let client = Client::new(1);

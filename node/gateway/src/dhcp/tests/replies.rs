@@ -382,6 +382,10 @@ fn what_is_for_another_host_is_passed_over() {
         let message = Message { destination, ..Client::new(1).discover() };
         assert_eq!(lab.send(&message.frame()), []);
     }
+    // Flooded, because nobody knows where that station is.
+    let mut flooded = Message { destination: GATEWAY, ..Client::new(1).discover() }.frame();
+    flooded[..6].copy_from_slice(&[2, 0, 0, 0, 0, 0x77]);
+    assert_eq!(lab.send(&flooded), []);
     let directed = Message { destination: ip(255), ..Client::new(1).discover() };
     assert_eq!(lab.send(&directed.frame()).len(), 1);
 }
