@@ -11,14 +11,16 @@
 //! | a program and its log | [`process`] |
 //! | to talk to a program, at a terminal | [`transcript`], [`terminal`] |
 //! | a node and what `vdecable` says of it | [`node`] |
-//! | a host of its own, wires, packet filters, ping, iperf3 | [`netns`], [`traffic`] |
+//! | a host of its own, wires, packet filters, ping, iperf3, a web server | [`netns`], [`traffic`], [`web`] |
 //! | a raw VDE plug, a frame | [`plug`], [`frames`] |
+//! | a plug in a stream socket, a DHCP client's messages | [`stream`], [`dhcp`] |
 //! | a client by hand, its request octet by octet | [`client`] |
 //! | a `vde_switch`, ours or Debian's, and its console | [`switch`] |
 //! | usual places, other users | [`machine`], [`users`] |
 //! | a guest that boots | [`qemu`] |
 
 pub mod client;
+pub mod dhcp;
 pub mod frames;
 pub mod machine;
 pub mod netns;
@@ -27,6 +29,7 @@ pub mod plug;
 pub mod process;
 pub mod qemu;
 pub mod requirements;
+pub mod stream;
 pub mod suite;
 pub mod switch;
 pub mod terminal;
@@ -34,6 +37,7 @@ pub mod traffic;
 pub mod transcript;
 pub mod users;
 pub mod wait;
+pub mod web;
 
 pub use client::Client;
 pub use machine::Machine;
@@ -43,6 +47,8 @@ pub use plug::Plug;
 pub use process::Process;
 pub use qemu::Guest;
 pub use requirements::Ring;
+pub use stream::StreamPlug;
 pub use suite::{Scene, Suite};
 pub use switch::{Maker, Switch};
 pub use wait::{wait_for, wait_until};
+pub use web::WebServer;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use crate::netns::Netns;
-use crate::process::{Process, command, run};
+use crate::process::{Process, command_at, run};
 use crate::suite::Scene;
 use crate::users::User;
 
@@ -78,21 +78,25 @@ impl Machine {
         &self.netns
     }
 
+    /// The words before a program of root that let it run in here.
+    pub(crate) fn entrance(&self) -> Vec<String> {
+        let target = format!("--target={}", self.holder.id());
+        ["nsenter", &target, "--mount", "--net", "--"].map(str::to_owned).into()
+    }
+
     /// A command of root that runs in here.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
-        let mut command = self.enter();
-        command.arg("--net").arg("--").arg(program);
-        command
+        command_at(&self.entrance(), program)
     }
 
     /// A command of root that sees this machine's files and another one's network, as a guest on
     /// this machine does.
     #[must_use]
     pub fn guest_command(&self, network: &Netns, program: &str) -> Command {
-        let mut command = self.enter();
-        command.arg(format!("--net=/run/netns/{}", network.name())).arg("--").arg(program);
-        command
+        let target = format!("--target={}", self.holder.id());
+        let network = format!("--net=/run/netns/{}", network.name());
+        command_at(&["nsenter", &target, "--mount", &network, "--"], program)
     }
 
     /// A command of a user.
@@ -112,11 +116,5 @@ impl Machine {
     /// When it fails.
     pub fn shell(&self, line: &str) -> Result<String> {
         run(self.command("sh").args(["-c", line]))
-    }
-
-    fn enter(&self) -> Command {
-        let mut command = command("nsenter", None);
-        command.arg(format!("--target={}", self.holder.id())).arg("--mount");
-        command
     }
 }

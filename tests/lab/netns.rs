@@ -46,6 +46,11 @@ impl Netns {
         &self.name
     }
 
+    /// The words before a program that let it run in here.
+    pub(crate) fn entrance(&self) -> Vec<String> {
+        ["ip", "netns", "exec", &self.name].map(str::to_owned).into()
+    }
+
     /// A command that runs in here.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {

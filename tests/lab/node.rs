@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::machine::Machine;
 use crate::netns::Netns;
-use crate::process::{Process, Signal, both, built_program, command, output};
+use crate::process::{Process, Signal, both, built_program, command_at, output};
 use crate::suite::Scene;
 use crate::wait::wait_until;
 
@@ -24,7 +25,8 @@ pub const CABLE_UP: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Setup {
     name: String,
-    namespace: Option<String>,
+    /// The words before a program that let it run where the node is.
+    entrance: Vec<String>,
     arguments: Vec<String>,
 }
 
@@ -32,21 +34,29 @@ impl Setup {
     /// A node of that name on the machine itself, that listens for no cable.
     #[must_use]
     pub fn local(name: &str) -> Self {
-        Self { name: name.to_owned(), namespace: None, arguments: vec!["--no-listen".to_owned()] }
+        Self::at(name, Vec::new()).argument("--no-listen")
     }
 
     /// A node on the machine itself that listens on this address and port.
     #[must_use]
     pub fn listening(name: &str, address: &str) -> Self {
-        let arguments = vec!["--listen".to_owned(), address.to_owned()];
-        Self { name: name.to_owned(), namespace: None, arguments }
+        Self::at(name, Vec::new()).argument("--listen").argument(address)
     }
 
     /// A node in a namespace that listens where it does by default.
     #[must_use]
     pub fn inside(name: &str, netns: &Netns) -> Self {
-        let namespace = Some(netns.name().to_owned());
-        Self { name: name.to_owned(), namespace, arguments: Vec::new() }
+        Self::at(name, netns.entrance())
+    }
+
+    /// A node on a machine within this one.
+    #[must_use]
+    pub fn on(name: &str, machine: &Machine) -> Self {
+        Self::at(name, machine.entrance())
+    }
+
+    fn at(name: &str, entrance: Vec<String>) -> Self {
+        Self { name: name.to_owned(), entrance, arguments: Vec::new() }
     }
 
     /// Adds a tap of that name.
@@ -113,7 +123,7 @@ impl Node {
     }
 
     fn program(&self, name: &str) -> Result<std::process::Command> {
-        Ok(command(built_program(name)?, self.setup.namespace.as_deref()))
+        Ok(command_at(&self.setup.entrance, built_program(name)?))
     }
 
     /// The node's name.
@@ -333,6 +343,15 @@ impl Node {
     /// When the node does not answer.
     pub fn wires(&self) -> Result<Vec<Value>> {
         list(&self.ask_json("wire")?, "wires")
+    }
+
+    /// The addresses of `vdecable leases`.
+    ///
+    /// # Errors
+    ///
+    /// When the node does not answer or is no gateway.
+    pub fn leases(&self) -> Result<Vec<Value>> {
+        list(&self.ask_json("leases")?, "leases")
     }
 
     /// The cables of `vdecable status`.

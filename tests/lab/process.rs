@@ -90,12 +90,15 @@ pub fn built_program(name: &str) -> Result<PathBuf> {
 /// that is started is the program itself and its id can be signalled.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>, namespace: Option<&str>) -> Command {
+    let entrance = namespace.map(|name| ["ip", "netns", "exec", name]);
+    command_at(entrance.as_slice().as_flattened(), program)
+}
+
+/// The same behind words that let the program run somewhere else, such as `ip netns exec NAME`.
+#[must_use]
+pub fn command_at(entrance: &[impl AsRef<OsStr>], program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]);
-    if let Some(namespace) = namespace {
-        command.args(["ip", "netns", "exec", namespace]);
-    }
-    command.arg(program);
+    command.args(["--pdeathsig", "KILL", "--"]).args(entrance).arg(program);
     command
 }
 

@@ -2,9 +2,15 @@
 //! speed; what must arrive arrives, and what must come back comes back.
 
 mod cable;
+mod dhcp_clients;
+mod dhcp_crowd;
+mod dhcp_faults;
+mod dhcp_load;
 mod faults;
 mod gateway;
+mod gateway_path;
 mod hosts;
+mod lan;
 mod mesh;
 mod mesh_faults;
 mod seed;
@@ -29,6 +35,10 @@ fn main() -> ExitCode {
         gateway::trials,
         mesh::trials,
         mesh_faults::trials,
+        gateway_path::trials,
+        dhcp_clients::trials,
+        dhcp_load::trials,
+        dhcp_faults::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

@@ -1,0 +1,153 @@
+//! What a machine behind a cable reaches by the gateway: the internet, by address and by name; what
+//! reaches it: other machines by its name, the internet by a forwarded port.
+
+use anyhow::{Context as _, Result, ensure};
+use lab::process::{both, output, run};
+use lab::{Netns, Process, Scene, Suite, WebServer, wait_until};
+
+use crate::lan::{GATEWAY, Lan, SERVER, SOON, UPLINK, Vm, script};
+
+/// `udhcpc` runs this.
+const LEASE_SCRIPT: &str = "#!/bin/sh
+case $1 in bound|renew)
+    ip address replace $ip/$mask dev $interface
+    ip route replace default via $router dev $interface ;;
+esac
+";
+
+/// What web servers show here: more than fits a few packets.
+const PAGE: usize = 300_000;
+
+pub(crate) fn trials(suite: Suite) -> Suite {
+    const PROGRAMS: &[&str] = &["udhcpc", "curl", "dnsmasq", "dig", "nft", "vde_plug2tap"];
+    suite
+        .trial("a_machine_behind_a_cable_loads_a_page_from_the_internet_by_its_name", PROGRAMS, out)
+        .trial("machines_find_each_other_by_name_and_by_address", PROGRAMS, names)
+        .trial("a_forwarded_port_leads_from_the_internet_to_a_machine", PROGRAMS, forwarded)
+}
+
+/// A machine of that name with a lease.
+fn leased(scene: &Scene, lan: &Lan, name: &str) -> Result<(Vm, String)> {
+    let vm = Vm::plug_in(scene, &lan.far, name)?;
+    let script = script(scene, "lease.sh", LEASE_SCRIPT)?;
+    let mut udhcpc = vm.netns.command("udhcpc");
+    udhcpc.args(["-i", "eth0", "-f", "-q", "-n", "-t", "10", "-T", "1"]);
+    run(udhcpc.args(["-x", &format!("hostname:{name}"), "-s"]).arg(script))?;
+    let address = vm.address()?.context("udhcpc ended and there is no address")?;
+    Ok((vm, address.trim_end_matches("/24").to_owned()))
+}
+
+/// A web server with one page, whose text is its own.
+fn web_server(netns: &Netns, name: &str) -> Result<(WebServer, Vec<u8>)> {
+    let page: Vec<u8> = name.bytes().cycle().take(PAGE).collect();
+    Ok((WebServer::start(netns, page.clone())?, page))
+}
+
+/// Loads a page; what came, or what went wrong.
+fn load(from: &Netns, url: &str) -> Result<Vec<u8>> {
+    let mut curl = from.command("curl");
+    curl.args(["--silent", "--show-error", "--noproxy", "*", "--max-time", "5", url]);
+    let output = output(&mut curl)?;
+    ensure!(output.status.success(), "curl {url}: {}", both(&output));
+    Ok(output.stdout)
+}
+
+/// Waits until a page loads; servers need a moment to listen.
+fn wait_page(from: &Netns, url: &str, page: &[u8]) -> Result<()> {
+    let mut last = String::new();
+    wait_until(&format!("the page at {url}"), SOON, || match load(from, url) {
+        Ok(loaded) => {
+            ensure!(loaded == page, "{} octets came that are not the page", loaded.len());
+            Ok(true)
+        }
+        Err(err) => {
+            last = format!("{err:#}");
+            Ok(false)
+        }
+    })
+    .with_context(|| last.clone())
+}
+
+/// What the gateway's resolver says to a question.
+fn ask(from: &Netns, words: &[&str]) -> Result<String> {
+    let mut dig = from.command("dig");
+    dig.args([&format!("@{GATEWAY}"), "+short", "+time=5", "+tries=2"]).args(words);
+    Ok(run(&mut dig)?.trim().to_owned())
+}
+
+/// A resolver in the internet that knows the server by name, and a name with long texts.
+fn resolver(scene: &Scene, internet: &Netns) -> Result<Process> {
+    let mut dnsmasq = internet.command("dnsmasq");
+    dnsmasq.args(["--keep-in-foreground", "--no-hosts", "--no-resolv", "--log-facility=-"]);
+    dnsmasq.args(["--log-queries", "--user=root", "--pid-file=", "--conf-file=/dev/null"]);
+    dnsmasq.arg(format!("--host-record=www.example.test,{SERVER}"));
+    for number in 0..20 {
+        dnsmasq.arg(format!("--txt-record=long.example.test,{number:0>200}"));
+    }
+    Process::spawn(scene, "resolver", &mut dnsmasq)
+}
+
+fn out(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &[])?;
+    let _resolver = resolver(scene, &lan.internet)?;
+    let (_server, page) = web_server(&lan.internet, "server")?;
+    let (vm, _) = leased(scene, &lan, "vm1")?;
+    wait_page(&vm.netns, &format!("http://{SERVER}/page"), &page)?;
+    lab::traffic::Ping::to(SERVER).size(1472).all_answered(&vm.netns)?;
+
+    wait_until("the name of a server in the internet", SOON, || {
+        Ok(ask(&vm.netns, &["www.example.test"])? == SERVER)
+    })?;
+    let reverse = ask(&vm.netns, &["-x", SERVER])?;
+    ensure!(reverse == "www.example.test.", "the reverse of {SERVER} is {reverse}");
+    // More than UDP carries: `dig` asks again by TCP.
+    let long = ask(&vm.netns, &["+noedns", "long.example.test", "TXT"])?;
+    ensure!(long.lines().count() == 20, "20 long texts came as {long}");
+    let nowhere = ask(&vm.netns, &["nowhere.example.test", "A"])?;
+    ensure!(nowhere.is_empty(), "a name that nobody has is {nowhere}");
+    Ok(())
+}
+
+fn names(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &[])?;
+    let ((one, address_1), (two, address_2)) =
+        (leased(scene, &lan, "vm1")?, leased(scene, &lan, "vm2")?);
+    let (_server, page) = web_server(&two.netns, "vm2")?;
+    for (words, answer) in [
+        (&["vm2.lab"][..], address_2.as_str()),
+        (&["vm2"], &address_2),
+        (&["VM2.Lab"], &address_2),
+        (&["+tcp", "vm1.lab"], &address_1),
+        (&["-x", &address_2], "vm2.lab."),
+        (&["gateway.lab"], GATEWAY),
+        // Nobody's name in our own domain, and IPv6 of who has none: the answer is empty.
+        (&["vm9.lab"], ""),
+        (&["vm2.lab", "AAAA"], ""),
+    ] {
+        let said = ask(&one.netns, words)?;
+        ensure!(said == answer, "{words:?} is {said:?} and not {answer:?}");
+    }
+    wait_page(&one.netns, &format!("http://{address_2}/page"), &page)?;
+    // Who gave its address back has no name any more.
+    lan.gateway.ask(&["lease", "remove", &address_2])?;
+    wait_until(
+        "a name to go with its lease",
+        SOON,
+        || Ok(ask(&one.netns, &["vm2.lab"])?.is_empty()),
+    )
+}
+
+fn forwarded(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &[])?;
+    // Before there is such a machine.
+    lan.gateway.ask(&["forward", "tcp", "8080", "vm1:80"])?;
+    let (vm, _) = leased(scene, &lan, "vm1")?;
+    let (_server, page) = web_server(&vm.netns, "vm1")?;
+    let url = format!("http://{UPLINK}:8080/page");
+    wait_page(&lan.internet, &url, &page)?;
+    // From the gateway's own host, too; but nothing else of the machine is open.
+    wait_page(lan.host.netns(), &url, &page)?;
+    ensure!(load(&lan.internet, &format!("http://{UPLINK}/page")).is_err(), "port 80 is open, too");
+    lan.gateway.ask(&["forward", "--remove", "tcp", "8080"])?;
+    wait_until("a forwarded port to be closed", SOON, || Ok(load(&lan.internet, &url).is_err()))
+}
