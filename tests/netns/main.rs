@@ -14,6 +14,7 @@ mod lan;
 mod mesh;
 mod mesh_faults;
 mod seed;
+mod taps;
 mod tools;
 mod users;
 mod wire;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         faults::trials,
         users::trials,
         tools::trials,
+        taps::trials,
         seed::trials,
         wire::trials,
         gateway::trials,
