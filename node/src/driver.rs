@@ -19,13 +19,13 @@ use rand::RngExt as _;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 use vdeplug::Server;
-use vdeplug::mmsg::RecvBatch;
 
 use crate::config::{Listen, ShardConfig, TapFailure};
 use crate::gateway::{self, Gateway};
 use crate::journal::Journal;
 use crate::plane::{Plane, Settings};
 use crate::port;
+use crate::port::batches::Batches;
 use crate::port::stream::{KnownStreams, StreamListener};
 use crate::readings::Reading;
 use crate::refused::RefusedPlugs;
@@ -69,7 +69,7 @@ pub(crate) struct Shard {
     pub(crate) server: Server,
     pub(crate) cables: Cables,
     pub(crate) plane: RefCell<Plane>,
-    pub(crate) vde_batch: RefCell<RecvBatch>,
+    pub(crate) batches: Batches,
     pub(crate) tap_batch: RefCell<port::tap::TapBatch>,
     pub(crate) known_streams: RefCell<KnownStreams>,
     pub(crate) refused_plugs: RefCell<RefusedPlugs>,
@@ -275,7 +275,7 @@ fn set_up(
         server,
         cables,
         plane: RefCell::new(Plane::new(fabric, settings, mesh)),
-        vde_batch: port::vde::new_batch(),
+        batches: Batches::new(),
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
         known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),

@@ -196,7 +196,7 @@ impl Gateway {
             let batch: ArrayVec<Vec<u8>, BATCH> = replies.by_ref().take(BATCH).collect();
             let frame = |bytes| Frame { bytes, vnet: VnetHeader::PLAIN, origin: None };
             let frames: Frames<'_> = batch.iter().map(|bytes| frame(&bytes[..])).collect();
-            shard.plane.borrow_mut().relay(self.port, &frames, driver::now());
+            shard.plane.borrow_mut().relay_all(self.port, &frames, driver::now());
         }
         drop(replies);
         let events: Vec<Event> = std::iter::from_fn(|| server.poll_event()).collect();

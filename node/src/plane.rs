@@ -24,7 +24,7 @@ use fabric::{Bridge, DropReason, PortId, Station};
 use tokio::sync::{Notify, broadcast, oneshot};
 
 pub(crate) use admission::{Denied, Newcomer, Place};
-pub(crate) use relay::{BATCH, Frame, Frames, Origin, Route, Routes};
+pub(crate) use relay::{BATCH, Frame, Frames, Origin, Relayed, Route, Routes};
 
 use crate::port::{Counters, Port};
 use crate::wire::Wires;
@@ -71,6 +71,8 @@ pub(crate) struct Plane {
     retagged: Vec<u8>,
     /// Ports that have a share of the present batch.
     touched: Vec<PortId>,
+    /// Copies that were made of flooded frames in this turn.
+    copies: usize,
     /// Links that are worse than they are.
     pub(crate) wires: Wires,
 }
@@ -89,6 +91,7 @@ impl Plane {
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),
             touched: Vec::new(),
+            copies: 0,
             wires: Wires::default(),
         }
     }

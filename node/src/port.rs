@@ -1,5 +1,6 @@
 //! Bridge ports: what is behind each, its counters, and how a batch leaves through it.
 
+pub(crate) mod batches;
 pub(crate) mod cable;
 pub(crate) mod dgram;
 pub(crate) mod stream;
@@ -21,8 +22,8 @@ use vdeplug::stream::StreamPort;
 use vdeplug::{Plug, SendError, SendOutcome};
 
 use crate::driver::{Shard, now};
-use crate::plane::{BATCH, Frame, Frames, Route, Routes};
-use crate::pressure::{Congested, Patience};
+use crate::plane::{BATCH, Frame, Frames, Relayed, Route, Routes};
+use crate::pressure::{Congested, Patience, wait_for_room};
 use crate::wire::Wire;
 use crate::wire::edit::OUT;
 use crate::wire::lane::{Cargo, Lane};
@@ -202,13 +203,14 @@ impl Endpoint {
     }
 }
 
-/// Relays what a port without virtio-net headers has brought, at most a batch; nothing stands for a
-/// frame that was too long to be taken.
+/// Relays a turn's worth of what a port without virtio-net headers has brought, which is at most a
+/// batch, from the frame at `from` on; nothing stands for a frame that was too long to be taken.
 fn relay_plain<'a>(
     shard: &Shard,
     id: PortId,
     brought: impl Iterator<Item = Option<&'a [u8]>>,
-) -> Option<Congested> {
+    from: usize,
+) -> Relayed {
     // Both batches of datagrams and those of a stream are of this size.
     const { assert!(BATCH >= vdeplug::mmsg::BATCH) };
     let mut frames: Frames<'_> = ArrayVec::new();
@@ -220,16 +222,36 @@ fn relay_plain<'a>(
         }
     }
     let mut plane = shard.plane.borrow_mut();
-    if oversize > 0 {
+    if oversize > 0 && from == 0 {
         plane.record_drops(id, DropReason::Oversize, oversize);
     }
-    plane.relay(id, &frames, now())
+    plane.relay(id, &frames, from, now())
 }
 
-/// Relays a batch of datagrams, each of which is a frame.
-fn relay_datagrams(shard: &Shard, id: PortId, batch: &RecvBatch) -> Option<Congested> {
-    let frames = batch.iter().map(|datagram| (!datagram.truncated).then_some(datagram.bytes));
-    relay_plain(shard, id, frames)
+/// Takes a batch of datagrams, each of which is a frame, from a socket and relays it, in as many turns
+/// as it needs. The turn after the last is the caller's to give.
+async fn relay_datagrams<E>(
+    shard: &Shard,
+    id: PortId,
+    receive: impl FnOnce(&mut RecvBatch) -> Result<usize, E>,
+) -> Result<(), E> {
+    let mut batch = shard.batches.lend().await;
+    receive(&mut batch)?;
+    let relay = |batch: &RecvBatch, from| {
+        let frames = batch.iter().map(|datagram| (!datagram.truncated).then_some(datagram.bytes));
+        relay_plain(shard, id, frames, from)
+    };
+    let mut relayed = relay(&batch, 0);
+    while let Some(next) = relayed.next {
+        // The other ports have their turns.
+        tokio::task::yield_now().await;
+        let congested = relayed.congested.take();
+        relayed = relay(&batch, next);
+        relayed.congested = relayed.congested.or(congested);
+    }
+    drop(batch);
+    wait_for_room(relayed.congested).await;
+    Ok(())
 }
 
 /// Sends plain frames without waiting.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lab::client::Client;
 use lab::frames::{BROADCAST, STATION_A, STATION_B, frame};
 use lab::node::Setup;
 use lab::plug::meet;
@@ -22,6 +23,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("a_frame_for_a_known_station_reaches_no_other_plug", &["vde_plug"], no_flood)
         .trial("a_plug_that_reads_nothing_delays_nobody", &["vde_plug"], stalled_plug)
         .trial("a_port_that_floods_is_limited_and_the_rest_is_counted", &["vde_plug"], storm)
+        .trial("broadcasts_at_once_reach_a_hundred_plugs_once_and_in_order", &[], many_plugs)
         .trial("a_station_is_shown_at_the_port_of_its_plug", &["vde_plug"], known_station)
         .trial("dpipe_joins_two_nodes", &["vde_plug", "dpipe"], dpipe)
         .trial("debians_wirefilter_joins_two_nodes", &["vde_plug", "wirefilter"], wirefilter)
@@ -139,6 +141,37 @@ fn storm(scene: &Scene) -> Result<()> {
         let sent = frame(STATION_B, STATION_A, 60, seed);
         a.send(&sent)?;
         while b.receive()? != sent {}
+    }
+    Ok(())
+}
+
+/// What came in together goes out in several turns, so that the copies hold nobody up.
+fn many_plugs(scene: &Scene) -> Result<()> {
+    let mut node = Setup::local("node").start(scene)?;
+    let plug = |name: &str| -> Result<Client> {
+        let client = Client::plug_in_at(node.socket(), &scene.path(name), 0)?;
+        client.connect()?;
+        Ok(client)
+    };
+    let talker = plug("talker")?;
+    let listeners =
+        (0..100).map(|number| plug(&format!("listener-{number}"))).collect::<Result<Vec<_>>>()?;
+    let calls: Vec<_> = (0..64).map(|seed| frame(BROADCAST, STATION_A, 60, seed)).collect();
+    node.signal(Signal::STOP)?;
+    for call in &calls {
+        talker.send(call)?;
+    }
+    node.signal(Signal::CONT)?;
+    for (number, listener) in listeners.iter().enumerate() {
+        for call in &calls {
+            ensure!(listener.receive()? == *call, "listener {number} heard another frame");
+        }
+    }
+    // A frame from somebody else comes behind all copies that there are.
+    let end = frame(BROADCAST, STATION_B, 60, 0);
+    listeners[0].send(&end)?;
+    for (number, listener) in listeners.iter().enumerate().skip(1) {
+        ensure!(listener.receive()? == end, "listener {number} heard a frame twice");
     }
     Ok(())
 }

@@ -142,6 +142,15 @@ impl Client {
         &self.switch
     }
 
+    /// Connects the data socket, as libvdeplug does. Otherwise the kernel keeps ten frames for it.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses.
+    pub fn connect(&self) -> io::Result<()> {
+        self.data.connect(&self.switch)
+    }
+
     /// Sends one frame to the address in the answer.
     ///
     /// # Errors

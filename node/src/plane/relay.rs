@@ -23,6 +23,19 @@ use crate::pressure::Congested;
 /// Frames that are relayed together at most.
 pub(crate) const BATCH: usize = 64;
 
+/// Copies of frames that one turn sends at most, beyond the last frame's own: about 1.5 ms. A batch of
+/// broadcasts to many ports takes several turns, and the other ports have theirs between.
+const TURN: usize = 1024;
+
+/// What became of a batch, or of the rest of one.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    /// The frame to go on with in the next turn, if there is one.
+    pub(crate) next: Option<usize>,
+    /// The egress whose queue is filling, if there is one, so that the ingress may wait.
+    pub(crate) congested: Option<Congested>,
+}
+
 /// A frame on its way through the data plane.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame<'a> {
@@ -61,15 +74,38 @@ pub(crate) struct Route {
 pub(crate) type Routes = ArrayVec<Route, BATCH>;
 
 impl Plane {
-    /// Relays a batch whose frames have crossed the ingress's wire, if that has one.
-    pub(super) fn relay_now(
+    /// Relays a batch whose frames have crossed the ingress's wire, if that has one, in one turn.
+    pub(super) fn relay_whole(
         &mut self,
         ingress: PortId,
         frames: &Frames<'_>,
         now: Instant,
     ) -> Option<Congested> {
+        let (mut from, mut congested) = (Some(0), None);
+        while let Some(next) = from {
+            let relayed = self.relay_now(ingress, frames, next, now);
+            congested = relayed.congested.or(congested);
+            from = relayed.next;
+        }
+        congested
+    }
+
+    /// Relays a turn's worth of a batch, from the frame at `from` on.
+    pub(super) fn relay_now(
+        &mut self,
+        ingress: PortId,
+        frames: &Frames<'_>,
+        from: usize,
+        now: Instant,
+    ) -> Relayed {
         let mut routes = Routes::new();
-        for (index, frame) in frames.iter().enumerate() {
+        // Those before have gone.
+        routes.extend(std::iter::repeat_n(self.nowhere(), from));
+        self.copies = 0;
+        for (index, frame) in frames.iter().enumerate().skip(from) {
+            if self.copies >= TURN {
+                break;
+            }
             let judged = match frame.origin {
                 None => self.judge_own(ingress, index, frame.bytes, now),
                 Some(origin) => self.judge_from_cable(ingress, index, frame.bytes, origin, now),
@@ -90,10 +126,11 @@ impl Plane {
                 }
             }
         }
+        let next = Some(routes.len()).filter(|next| *next < frames.len());
         let congested = self.flush(frames, &routes, now);
         // Some of the batch may have been for this node itself, and it answers.
         self.send_packets(now);
-        congested
+        Relayed { next, congested }
     }
 
     /// The route of a frame that leaves by no cable.
@@ -256,6 +293,7 @@ impl Plane {
 
     fn hand_to_ports(&mut self, ingress: Option<PortId>, index: usize, frame: Classified) {
         for (egress, tag) in self.bridge.flood_ports(ingress, frame) {
+            self.copies += 1;
             give(&mut self.ports, &mut self.touched, egress, index, tag);
         }
     }

@@ -9,7 +9,7 @@ use ether::VnetHeader;
 use fabric::{DropReason, PortId};
 use mesh::beat::Beat;
 
-use super::{BATCH, Frame, Frames, Plane, Routes};
+use super::{BATCH, Frame, Frames, Plane, Relayed, Routes};
 use crate::port::{Part, emit};
 use crate::pressure::Congested;
 use crate::wire::Wire;
@@ -17,32 +17,56 @@ use crate::wire::edit::{IN, OUT};
 use crate::wire::lane::{Cargo, Lane, Load};
 
 impl Plane {
-    /// Relays a batch from one ingress, or puts it into the ingress's wire. Gives the egress whose
-    /// queue is filling, if there is one, so that the ingress may wait.
+    /// Relays a turn's worth of a batch from one ingress, from the frame at `from` on, or puts all of
+    /// it into the ingress's wire.
     pub(crate) fn relay(
+        &mut self,
+        ingress: PortId,
+        frames: &Frames<'_>,
+        from: usize,
+        now: Instant,
+    ) -> Relayed {
+        if let Some(pacer) = &self.wires.pacer {
+            pacer.ring(now);
+        }
+        match self.port(ingress).and_then(|port| port.wire.as_ref()?.active(IN)) {
+            None => self.relay_now(ingress, frames, from, now),
+            Some(lane) => {
+                let lane = lane.clone();
+                self.take_in(&lane, ingress, frames, from, now);
+                Relayed { next: None, congested: None }
+            }
+        }
+    }
+
+    /// The same with a whole batch, in one turn.
+    pub(crate) fn relay_all(
         &mut self,
         ingress: PortId,
         frames: &Frames<'_>,
         now: Instant,
     ) -> Option<Congested> {
-        if let Some(pacer) = &self.wires.pacer {
-            pacer.ring(now);
+        let (mut from, mut congested) = (Some(0), None);
+        while let Some(next) = from {
+            let relayed = self.relay(ingress, frames, next, now);
+            congested = relayed.congested.or(congested);
+            from = relayed.next;
         }
-        match self.port(ingress).and_then(|port| port.wire.as_ref()?.active(IN)) {
-            None => self.relay_now(ingress, frames, now),
-            Some(lane) => {
-                let lane = lane.clone();
-                self.take_in(&lane, ingress, frames, now);
-                None
-            }
-        }
+        congested
     }
 
-    fn take_in(&mut self, lane: &Lane, ingress: PortId, frames: &Frames<'_>, now: Instant) {
+    fn take_in(
+        &mut self,
+        lane: &Lane,
+        ingress: PortId,
+        frames: &Frames<'_>,
+        from: usize,
+        now: Instant,
+    ) {
         let Some(Some(port)) = self.ports.get_mut(ingress.0 as usize) else {
             return;
         };
-        let all: ArrayVec<usize, BATCH> = (0..frames.len()).collect();
+        let all: ArrayVec<usize, BATCH> = (from..frames.len()).collect();
         let whole = |vnet: &VnetHeader| vnet.is_plain() || lane.takes_whole();
         emit(&all, frames, whole, &mut self.segments, &mut port.counters, |_, parts| {
             for &Part { index, vnet, bytes } in parts {
@@ -102,7 +126,7 @@ impl Plane {
                     self.deliver_beat(run, port, direction, now);
                     None
                 }
-                Run::In(port) => self.relay_now(port, &frames_of(run), now),
+                Run::In(port) => self.relay_whole(port, &frames_of(run), now),
                 Run::Out(port) => {
                     let (segments, place) =
                         (&mut self.segments, self.ports.get_mut(port.0 as usize));

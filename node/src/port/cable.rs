@@ -46,7 +46,7 @@ pub(crate) async fn pump(shard: &Shard, id: PortId, link: Rc<Link>) {
             shard.plane.borrow_mut().handle_beats(id, &beats, now());
             beats.clear();
         }
-        relay(shard, id, &received);
+        relay(shard, id, &received).await;
         received.clear();
         if drained == Drained::All {
             tokio::task::yield_now().await;
@@ -54,24 +54,37 @@ pub(crate) async fn pump(shard: &Shard, id: PortId, link: Rc<Link>) {
     }
 }
 
-fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
-    let mut plane = shard.plane.borrow_mut();
+/// Relays what came, in as many turns as it needs; the turn after the last is the caller's to give.
+async fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
     let mut frames: Frames<'_> = ArrayVec::new();
     for (header, bytes) in received.iter() {
         let Some(vnet) = checked_vnet(header, bytes) else {
-            plane.record_drops(id, DropReason::BadVnetHeader, 1);
+            shard.plane.borrow_mut().record_drops(id, DropReason::BadVnetHeader, 1);
             continue;
         };
         let RecordHeader { ingress, hops, reach, .. } = *header;
         let origin = Some(Origin { ingress, hops: hops.min(MAX_HOPS), reach });
         frames.push(Frame { bytes, vnet, origin });
         if frames.is_full() {
-            plane.relay(id, &frames, now());
+            relay_batch(shard, id, &frames).await;
             frames.clear();
         }
     }
     if !frames.is_empty() {
-        plane.relay(id, &frames, now());
+        relay_batch(shard, id, &frames).await;
+    }
+}
+
+async fn relay_batch(shard: &Shard, id: PortId, frames: &Frames<'_>) {
+    let mut from = 0;
+    loop {
+        let relayed = shard.plane.borrow_mut().relay(id, frames, from, now());
+        match relayed.next {
+            None => return,
+            Some(next) => from = next,
+        }
+        // The other ports have their turns.
+        tokio::task::yield_now().await;
     }
 }
 

@@ -21,7 +21,6 @@ use crate::config::{DgramAddress, SocketAccess};
 use crate::driver::Shard;
 use crate::local_socket::{self, LocalSocket, SocketPath};
 use crate::plane::Newcomer;
-use crate::pressure::wait_for_room;
 
 /// How long until a socket or a peer that is not there is tried again.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -192,15 +191,10 @@ async fn read_on(shard: &Shard, id: PortId, port: &DgramPort) -> RecvError {
         if let Err(err) = port.readable().await {
             return RecvError::Failed(err);
         }
-        let congested = {
-            let mut batch = shard.vde_batch.borrow_mut();
-            match port.try_recv_batch(&mut batch) {
-                Ok(_) => relay_datagrams(shard, id, &batch),
-                Err(RecvError::WouldBlock) => None,
-                Err(err) => return err,
-            }
-        };
-        wait_for_room(congested).await;
+        match relay_datagrams(shard, id, |batch| port.try_recv_batch(batch)).await {
+            Ok(()) | Err(RecvError::WouldBlock) => {}
+            Err(err) => return err,
+        }
         // One batch a turn: the other ports and the cables come next.
         tokio::task::yield_now().await;
     }

@@ -185,7 +185,7 @@ async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
             return RecvError::Failed(err);
         }
         let congested = match port.try_recv_batch(&mut decoder) {
-            Ok(_) => relay(shard, id, &decoder),
+            Ok(_) => relay(shard, id, &decoder).await,
             Err(RecvError::WouldBlock) => None,
             Err(err) => {
                 if let RecvError::OutOfStep(_) = err {
@@ -200,8 +200,19 @@ async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
     }
 }
 
-fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Congested> {
-    let fitting = |bytes: &&[u8]| bytes.len() <= MAX_FRAME;
-    let frames = decoder.frames().map(|bytes| Some(bytes).filter(fitting));
-    relay_plain(shard, id, frames)
+/// Relays a batch, in as many turns as it needs; the turn after the last is the caller's to give.
+async fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Congested> {
+    let (mut from, mut congested) = (0, None);
+    loop {
+        let fitting = |bytes: &&[u8]| bytes.len() <= MAX_FRAME;
+        let frames = decoder.frames().map(|bytes| Some(bytes).filter(fitting));
+        let relayed = relay_plain(shard, id, frames, from);
+        congested = relayed.congested.or(congested);
+        match relayed.next {
+            None => return congested,
+            Some(next) => from = next,
+        }
+        // The other ports have their turns.
+        tokio::task::yield_now().await;
+    }
 }

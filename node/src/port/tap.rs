@@ -224,5 +224,6 @@ fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Congested> {
     if bad > 0 {
         plane.record_drops(id, DropReason::BadVnetHeader, bad);
     }
-    plane.relay(id, &frames, now())
+    // The buffer is for all taps; what they bring are few and big frames.
+    plane.relay_all(id, &frames, now())
 }

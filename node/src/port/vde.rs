@@ -1,18 +1,15 @@
 //! A client of the VDE socket as a bridge port.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use ether::limits::MAX_FRAME;
 use fabric::PortId;
 use tokio::sync::{Notify, Semaphore};
-use vdeplug::mmsg::RecvBatch;
 use vdeplug::{Handshake, Kind, Plug, Refusal, Unplugged};
 
 use super::{Peer, PortIo, relay_datagrams};
 use crate::driver::Shard;
 use crate::plane::Newcomer;
-use crate::pressure::wait_for_room;
 
 /// Clients that may be at their request at once.
 const HANDSHAKES: usize = 256;
@@ -86,11 +83,6 @@ fn max_frame(description: &str) -> usize {
     if description.starts_with("QEMU") { QEMU_MAX_FRAME } else { MAX_FRAME }
 }
 
-/// A buffer for what one readable port has to say; all VDE ports of a shard share it.
-pub(crate) fn new_batch() -> RefCell<RecvBatch> {
-    RefCell::new(RecvBatch::new(MAX_FRAME))
-}
-
 /// Reads from a client until it unplugs or is cut off.
 async fn pump(shard: &Shard, id: PortId, plug: Rc<Plug>, cut: &Notify) -> Unplugged {
     tokio::select! {
@@ -105,14 +97,8 @@ async fn read_on(shard: &Shard, id: PortId, plug: &Plug) -> std::io::Error {
         if let Err(err) = plug.readable().await {
             return err;
         }
-        let congested = {
-            let mut batch = shard.vde_batch.borrow_mut();
-            match plug.try_recv_batch(&mut batch) {
-                Ok(_) => relay_datagrams(shard, id, &batch),
-                Err(_) => None,
-            }
-        };
-        wait_for_room(congested).await;
+        // What is wrong with a plug its control stream says.
+        let _ = relay_datagrams(shard, id, |batch| plug.try_recv_batch(batch)).await;
         // One batch a turn: the other ports and the cables come next.
         tokio::task::yield_now().await;
     }
