@@ -281,6 +281,12 @@ impl Cables {
         }
     }
 
+    /// The cable that is plugged in at a bridge port.
+    pub fn at_port(&self, port: u32) -> Option<CableId> {
+        let entries = self.shared.entries.borrow();
+        entries.iter().find(|(_, entry)| entry.port.get() == Some(port)).map(|(id, _)| *id)
+    }
+
     /// Every cable, by id.
     pub fn statuses(&self) -> Vec<CableStatus> {
         let shared = &self.shared;

@@ -23,8 +23,8 @@ for. A bottleneck (--rate, --trace) for which no queue is asked has one of 1000 
 holds 64 MiB of frames at most.
 
 On a cable the beats by which nodes watch it are impaired, too, so that a bad cable is left for a better \
-way and a dead one is called dead; --frames-only spares them. What nodes tell each other over the \
-cable's reliable stream is not impaired.
+way and a dead one is called dead; and what nodes tell each other comes late, as over any reliable \
+stream. --frames-only spares both.
 
 A wire on a port ends with what is plugged in there; a wire on a cable stays when the cable comes back; \
 none outlives the node.
@@ -95,7 +95,7 @@ pub(crate) struct WireArguments {
     /// What all chance comes from, to have the same again
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
-    /// Whether beats pass by a cable's wire
+    /// Whether beats and what nodes tell each other pass by a cable's wire
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true",
           require_equals = true)]
     frames_only: Option<bool>,

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use crate::driver::{Shard, now};
 use crate::plane::{Newcomer, Place};
 use crate::port::{self, PortIo};
+use crate::wire;
 
 /// Cables that have a port.
 type Plugged = BTreeMap<CableId, PluggedIn>;
@@ -41,6 +42,7 @@ pub(crate) async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<
                     tracing::warn!(%cable, %fault, "the peer broke the protocol");
                     shard.cables.close_faulty(cable, &fault.to_string());
                 }
+                wire::close_faulty(shard);
             }
             CableEvent::Room { cable } => {
                 if let Some(PluggedIn { place, .. }) = plugged.get(&cable) {

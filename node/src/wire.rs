@@ -9,6 +9,7 @@
 //! | what is measured | `measured.rs` |
 //! | how frames get into an emulator and out again | `lane.rs`, `../plane/wired.rs` |
 //! | how exact the time is | `pacer.rs` |
+//! | what a wire does to a cable's control messages | `stream.rs` |
 //! | which stations are a pair | `pairs.rs` |
 //! | what a request does | `requests.rs` |
 //!
@@ -23,6 +24,7 @@ pub(crate) mod pacer;
 pub(crate) mod pairs;
 mod profile;
 pub(crate) mod requests;
+mod stream;
 mod timeline;
 pub(crate) mod view;
 
@@ -51,6 +53,8 @@ pub(crate) struct Wires {
     /// By the cable's id, so that a wire stays when the cable comes back.
     pub(crate) cables: BTreeMap<String, Rc<Wire>>,
     pub(crate) pairs: Pairs,
+    /// Cables at these ports are to be closed, for what came out of their wires or did not.
+    pub(crate) faults: Vec<(PortId, String)>,
 }
 
 /// A wire.
@@ -149,6 +153,12 @@ impl Wire {
     /// The same for beats.
     pub(crate) fn active_for_beats(&self, direction: Direction) -> Option<&Rc<Lane>> {
         if self.frames_only.get() { None } else { self.active(direction) }
+    }
+
+    /// The same for control messages, of which none may overtake those that are in there already.
+    pub(crate) fn active_for_messages(&self, direction: Direction) -> Option<&Rc<Lane>> {
+        let lane = self.active(direction)?;
+        (!self.frames_only.get() || lane.message_octets() > 0).then_some(lane)
     }
 
     fn lanes(&self) -> impl Iterator<Item = (Direction, &Rc<Lane>)> {
@@ -253,6 +263,7 @@ async fn deliver(shard: Rc<Shard>, lane: Rc<Lane>, direction: Direction) {
         lane.ready().await;
         for _ in 0..BATCHES {
             let congested = shard.plane.borrow_mut().deliver(&lane, direction, now());
+            close_faulty(&shard);
             wait_for_room(congested).await;
             if !lane.is_due() {
                 break;
@@ -260,5 +271,16 @@ async fn deliver(shard: Rc<Shard>, lane: Rc<Lane>, direction: Direction) {
         }
         // The ports and the cables come next.
         tokio::task::yield_now().await;
+    }
+}
+
+/// Closes cables whose wires brought what they must not, or bring nothing any more.
+pub(crate) fn close_faulty(shard: &Shard) {
+    let faults = std::mem::take(&mut shard.plane.borrow_mut().wires.faults);
+    for (port, fault) in faults {
+        if let Some(cable) = shard.cables.at_port(port.0) {
+            tracing::warn!(%cable, fault, "the cable cannot go on");
+            shard.cables.close_faulty(cable, &fault);
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! Wires on the ports of Debian's plugs: what is asked happens, what cannot be asked changes nothing.
 
 use std::fs;
-use std::time::Duration;
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use lab::frames::{BROADCAST, STATION_A, STATION_B, frame};
-use lab::node::Setup;
+use lab::node::{Setup, trust_each_other};
 use lab::plug::meet;
 use lab::process::both;
 use lab::{Node, Plug, Scene, Suite, wait_until};
@@ -13,6 +14,9 @@ use serde_json::Value;
 
 const MEETING: Duration = Duration::from_secs(20);
 const SOON: Duration = Duration::from_secs(10);
+
+/// News that is lost half of the time is told again after ever longer pauses.
+const NEWS: Duration = Duration::from_secs(60);
 
 const STATION_C: [u8; 6] = [0x02, 0, 0, 0, 0, 0x0c];
 
@@ -23,6 +27,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("a_seed_loses_the_same_frames_again", &["vde_plug"], same_seed)
         .trial("a_timeline_changes_settings_and_begins_again", &["vde_plug"], timeline)
         .trial("a_trace_takes_the_place_of_a_rate", &["vde_plug"], trace)
+        .trial("what_nodes_tell_each_other_is_late_on_a_late_cable", &["vde_plug"], late_news)
         .trial("a_pair_of_stations_has_a_wire_of_its_own", &["vde_plug"], pair)
 }
 
@@ -164,6 +169,44 @@ fn trace(scene: &Scene) -> Result<()> {
     let p50 = achieved["delay_p50_ms"].as_f64().context("no delay")?;
     ensure!(achieved["delivered"] == 20 && p50 > 100.0, "{achieved}");
     Ok(())
+}
+
+/// News of a station goes by the cable's reliable stream: a delay holds it up, losses hold it up longer,
+/// and it arrives all the same.
+fn late_news(scene: &Scene) -> Result<()> {
+    let address = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let far = Setup::listening("far", &address).start(scene)?;
+    let near = Setup::local("near").start(scene)?;
+    trust_each_other(&near, &far)?;
+    near.connect(&address)?;
+    near.wait_cable_up(SOON)?;
+    let knows = |station: &str| {
+        wait_until(&format!("news of station {station}"), NEWS, || {
+            Ok(near.macs()?.iter().any(|entry| entry["mac"] == station))
+        })
+    };
+    let mut plug = Plug::insert(scene, "plug", far.socket())?;
+    plug.send(&frame(BROADCAST, STATION_A, 60, 1))?;
+    knows("02:00:00:00:00:0a")?;
+    const DELAY: Duration = Duration::from_millis(700);
+    for (settings, station, least) in [
+        (&["--delay", "700ms"][..], STATION_B, DELAY),
+        (&["--delay", "700ms", "--loss", "50%", "--seed", "1"], STATION_C, DELAY),
+        (&["--frames-only"], [2, 0, 0, 0, 0, 0xd], Duration::ZERO),
+    ] {
+        near.ask(&[&["wire", "c1", "--in"], settings].concat())?;
+        let sent = now();
+        plug.send(&frame(BROADCAST, station, 60, 2))?;
+        knows(&format!("02:00:00:00:00:{:02x}", station[5]))?;
+        let took = now() - sent;
+        ensure!(took >= least, "{settings:?}: it took {took:?}");
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test looks at the clock")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// Waits for a frame; gives those before it, some of which are greetings.

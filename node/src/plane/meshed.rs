@@ -44,8 +44,8 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
-    /// The node at the other end of a cable says something.
-    pub(crate) fn handle_message(
+    /// The node at the other end of a cable has said something that has crossed the cable's wire.
+    pub(super) fn handle_message_now(
         &mut self,
         port: PortId,
         message: Message,
@@ -85,16 +85,10 @@ impl Plane {
             self.mesh.handle_timeout(now);
         }
         while let Some(Transmit { link, payload }) = self.mesh.poll_transmit() {
-            let Some(cable) = self.cable(PortId(link.0)) else {
-                continue;
-            };
+            let port = PortId(link.0);
             match payload {
-                Payload::Message(message) => {
-                    if !cable.post(&message) {
-                        self.mesh.handle_room(link, Room::Full);
-                    }
-                }
-                Payload::Beat(beat) => self.send_beat(PortId(link.0), &beat, now),
+                Payload::Message(message) => self.send_message(port, message, now),
+                Payload::Beat(beat) => self.send_beat(port, &beat, now),
             }
         }
         self.follow_stations(now);
@@ -147,6 +141,15 @@ impl Plane {
         self.mesh.handle_stray(station.vlan, station.mac, now);
         self.mesh_wake.notify_one();
         None
+    }
+
+    /// Says something by a cable, past its wire.
+    pub(super) fn send_message_now(&mut self, port: PortId, message: &Message) {
+        if let Some(cable) = self.cable(port)
+            && !cable.post(message)
+        {
+            self.mesh.handle_room(LinkId(port.0), Room::Full);
+        }
     }
 
     /// Tells the mesh, and consoles, what the bridge has learned: from `frame`, if it is one that

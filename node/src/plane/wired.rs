@@ -8,6 +8,8 @@ use emulator::Direction;
 use ether::VnetHeader;
 use fabric::{DropReason, PortId};
 use mesh::beat::Beat;
+use mesh::engine::{LinkId, ProtocolFault, Room};
+use mesh::message::Message;
 
 use super::{BATCH, Frame, Frames, Plane, Relayed, Routes};
 use crate::port::{Part, emit};
@@ -15,6 +17,15 @@ use crate::pressure::Congested;
 use crate::wire::Wire;
 use crate::wire::edit::{IN, OUT};
 use crate::wire::lane::{Cargo, Lane, Load};
+
+/// Octets of messages that may be in a wire on their way out before the mesh holds back what else it
+/// has to say: as much as a cable's own outbox holds.
+const OUTBOX: usize = 128 << 10;
+
+/// Octets of messages that may be in a wire on their way in. The other node cannot be held back; with
+/// more than this nothing has crossed the wire for long, and the cable is closed, as a connection ends
+/// on which nothing is acknowledged any more.
+const INBOX: usize = 1 << 20;
 
 impl Plane {
     /// Relays a turn's worth of a batch from one ingress, from the frame at `from` on, or puts all of
@@ -97,6 +108,41 @@ impl Plane {
         }
     }
 
+    /// The node at the other end of a cable says something.
+    pub(crate) fn handle_message(
+        &mut self,
+        port: PortId,
+        message: Message,
+        now: Instant,
+    ) -> Result<(), ProtocolFault> {
+        let Some(lane) = self.message_lane(port, IN) else {
+            return self.handle_message_now(port, message, now);
+        };
+        lane.post(message, now);
+        if lane.message_octets() > INBOX {
+            self.wires.faults.push((port, "its wire lets no control messages in".to_owned()));
+        }
+        self.settle(port, &lane, now);
+        Ok(())
+    }
+
+    /// Says something to the node at the other end of a cable.
+    pub(super) fn send_message(&mut self, port: PortId, message: Message, now: Instant) {
+        if let Some(lane) = self.message_lane(port, OUT) {
+            lane.post(message, now);
+            self.settle(port, &lane, now);
+            if lane.message_octets() > OUTBOX {
+                self.mesh.handle_room(LinkId(port.0), Room::Full);
+            }
+        } else {
+            self.send_message_now(port, &message);
+        }
+    }
+
+    fn message_lane(&self, port: PortId, direction: Direction) -> Option<Rc<Lane>> {
+        self.port(port)?.wire.as_ref()?.active_for_messages(direction).cloned()
+    }
+
     fn beat_lane(&self, port: PortId, direction: Direction) -> Option<Rc<Lane>> {
         self.port(port)?.wire.as_ref()?.active_for_beats(direction).cloned()
     }
@@ -126,6 +172,10 @@ impl Plane {
                     self.deliver_beat(run, port, direction, now);
                     None
                 }
+                Run::Segment(port) => {
+                    self.deliver_segments(run, lane, port, direction, now);
+                    None
+                }
                 Run::In(port) => self.relay_whole(port, &frames_of(run), now),
                 Run::Out(port) => {
                     let (segments, place) =
@@ -152,6 +202,32 @@ impl Plane {
             self.record_drops(port, DropReason::Wire, drops);
         }
         congested
+    }
+
+    fn deliver_segments(
+        &mut self,
+        run: &[Load],
+        lane: &Lane,
+        port: PortId,
+        direction: Direction,
+        now: Instant,
+    ) {
+        for load in run {
+            if let Cargo::Segment(number) = load.cargo {
+                lane.handle_segment(number, &load.bytes);
+            }
+        }
+        let was_full = lane.message_octets() > OUTBOX;
+        while let Some(message) = lane.poll_message() {
+            if direction == OUT {
+                self.send_message_now(port, &message);
+            } else if let Err(fault) = self.handle_message_now(port, message, now) {
+                self.wires.faults.push((port, fault.to_string()));
+            }
+        }
+        if direction == OUT && was_full && lane.message_octets() <= OUTBOX {
+            self.handle_room(port);
+        }
     }
 
     fn deliver_beat(&mut self, run: &[Load], port: PortId, direction: Direction, now: Instant) {
@@ -191,6 +267,7 @@ enum Run {
     Out(PortId),
     Pair(PortId),
     Beat(PortId),
+    Segment(PortId),
     /// What was there has gone.
     Nowhere,
 }
@@ -202,6 +279,7 @@ fn kind(load: &Load, port: Option<PortId>) -> Run {
         (Cargo::In { .. }, Some(port)) => Run::In(port),
         (Cargo::Out { .. }, Some(port)) => Run::Out(port),
         (Cargo::Beat, Some(port)) => Run::Beat(port),
+        (Cargo::Segment(_), Some(port)) => Run::Segment(port),
     }
 }
 
@@ -209,7 +287,7 @@ fn frames_of(run: &[Load]) -> Frames<'_> {
     let frame = |load: &'_ Load| match load.cargo {
         Cargo::In { vnet, origin } => (vnet, origin),
         Cargo::Out { vnet, .. } | Cargo::Pair { vnet, .. } => (vnet, None),
-        Cargo::Beat => (VnetHeader::PLAIN, None),
+        Cargo::Beat | Cargo::Segment(_) => (VnetHeader::PLAIN, None),
     };
     run.iter()
         .map(|load| {
@@ -223,7 +301,7 @@ fn routes_of(run: &[Load]) -> Routes {
     run.iter()
         .filter_map(|load| match load.cargo {
             Cargo::Out { route, .. } | Cargo::Pair { route, .. } => Some(route),
-            Cargo::In { .. } | Cargo::Beat => None,
+            Cargo::In { .. } | Cargo::Beat | Cargo::Segment(_) => None,
         })
         .collect()
 }

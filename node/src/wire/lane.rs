@@ -9,11 +9,13 @@ use arrayvec::ArrayVec;
 use emulator::{DropReason, Emulator, Frame as _, Seed, Settings, Spread};
 use ether::VnetHeader;
 use fabric::PortId;
+use mesh::message::{Message, encode};
 use tokio::sync::Notify;
 
 use super::asked::asked;
 use super::measured::{Achieved, Measured};
 use super::pacer::{Alarm, Pacer};
+use super::stream::Stream;
 use crate::plane::{BATCH, Origin, Route};
 
 /// Octets that wait in one direction at most, with [`emulator::FRAME_OVERHEAD`] for each frame: half
@@ -34,6 +36,8 @@ pub(crate) enum Cargo {
     Pair { vnet: VnetHeader, route: Route, egress: PortId },
     /// The octets are a beat.
     Beat,
+    /// The octets are this segment of the cable's stream of messages.
+    Segment(u64),
 }
 
 /// A frame in the emulator.
@@ -106,6 +110,8 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct Inner {
     emulator: Emulator<Load>,
+    /// What a cable's nodes tell each other.
+    messages: Stream<Message>,
     measured: Measured,
     /// Drops that were told to the port.
     told: u64,
@@ -124,6 +130,7 @@ impl Lane {
             is_due: Cell::default(),
             inner: RefCell::new(Inner {
                 emulator: Emulator::new(settings, seed, now),
+                messages: Stream::default(),
                 measured: Measured::new(emulator::Counters::default(), now),
                 told: 0,
                 refused: 0,
@@ -153,28 +160,36 @@ impl Lane {
 
     /// Takes a frame. [`Self::settle`] must follow when there are no more.
     pub(crate) fn push(&self, bytes: &[u8], cargo: Cargo, now: Instant) {
+        self.inner.borrow_mut().push(&self.taken, bytes.into(), cargo, now);
+    }
+
+    /// Takes a message of a cable's stream. [`Self::settle`] must follow.
+    pub(crate) fn post(&self, message: Message, now: Instant) {
         let inner = &mut *self.inner.borrow_mut();
-        let overhead = usize::try_from(emulator::FRAME_OVERHEAD).expect("it is 128");
-        let octets = bytes.len() + overhead;
-        if self.taken.get() + octets > MEMORY {
-            inner.refused += 1;
-            inner.measured.refused += 1;
-            return;
-        }
-        let load = Load {
-            bytes: bytes.into(),
-            cargo,
-            arrived: now,
-            era: inner.era,
-            session: inner.session,
-            _weight: Weight::new(&self.taken, octets),
-        };
-        inner.emulator.handle_frame(load, now);
+        let octets = encode(&message);
+        inner.messages.push(message, &octets);
+        inner.send_segments(&self.taken, now);
+    }
+
+    /// A segment of that stream has crossed.
+    pub(crate) fn handle_segment(&self, number: u64, octets: &[u8]) {
+        self.inner.borrow_mut().messages.handle_segment(number, octets);
+    }
+
+    /// The next message that has crossed whole, as all before it.
+    pub(crate) fn poll_message(&self) -> Option<Message> {
+        self.inner.borrow_mut().messages.poll_message()
+    }
+
+    /// Octets of messages that are under way, or wait behind some that are.
+    pub(crate) fn message_octets(&self) -> usize {
+        self.inner.borrow().messages.octets()
     }
 
     /// Takes out what is due, at most a turn's worth. [`Self::settle`] must follow.
     pub(crate) fn take(&self, now: Instant) -> ArrayVec<Load, BATCH> {
         let inner = &mut *self.inner.borrow_mut();
+        inner.send_segments(&self.taken, now);
         let mut loads = ArrayVec::new();
         let mut octets = 0;
         while !loads.is_full()
@@ -206,10 +221,11 @@ impl Lane {
     }
 
     fn look(&self, now: Instant) {
-        let emulator = &self.inner.borrow().emulator;
-        let due = emulator.poll_timeout();
+        let Inner { emulator, messages, .. } = &*self.inner.borrow();
+        let due = emulator.poll_timeout().into_iter().chain(messages.poll_timeout(now)).min();
         let settings = emulator.settings();
-        self.active.set(due.is_some() || *settings != Settings::default());
+        let is_empty = due.is_none() && messages.is_empty();
+        self.active.set(!is_empty || *settings != Settings::default());
         let delay = Spread { variation: Duration::ZERO, ..settings.delay.clone() };
         self.whole.set(*settings == Settings { delay, ..Settings::default() });
         self.is_due.set(due.is_some_and(|due| due <= now));
@@ -245,6 +261,8 @@ impl Lane {
         inner.era = inner.era.wrapping_add(1);
         inner.measured = Measured::new(*inner.emulator.counters(), now);
         (inner.told, inner.refused) = (0, lost);
+        inner.messages.restart();
+        inner.send_segments(&self.taken, now);
     }
 
     /// It is plugged in at a port, or at none. What is under way will not be delivered: it was for
@@ -253,6 +271,7 @@ impl Lane {
         self.port.set(port);
         let inner = &mut *self.inner.borrow_mut();
         inner.session = inner.session.wrapping_add(1);
+        inner.messages.clear();
     }
 
     pub(crate) fn port(&self) -> Option<PortId> {
@@ -273,5 +292,33 @@ impl Lane {
     pub(super) fn waiting(&self) -> (u64, u64) {
         let waiting = self.inner.borrow().emulator.waiting();
         (waiting.frames, waiting.octets)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, taken: &Rc<Cell<usize>>, bytes: Box<[u8]>, cargo: Cargo, now: Instant) {
+        let overhead = usize::try_from(emulator::FRAME_OVERHEAD).expect("it is 128");
+        let octets = bytes.len() + overhead;
+        if taken.get() + octets > MEMORY {
+            self.refused += 1;
+            self.measured.refused += 1;
+            return;
+        }
+        let load = Load {
+            bytes,
+            cargo,
+            arrived: now,
+            era: self.era,
+            session: self.session,
+            _weight: Weight::new(taken, octets),
+        };
+        self.emulator.handle_frame(load, now);
+    }
+
+    fn send_segments(&mut self, taken: &Rc<Cell<usize>>, now: Instant) {
+        while let Some((number, octets)) = self.messages.poll_segment(now) {
+            let octets = octets.into();
+            self.push(taken, octets, Cargo::Segment(number), now);
+        }
     }
 }
