@@ -45,7 +45,7 @@ fn main() {
         },
         ..Config::default()
     });
-    let gateway = GatewayAddress { mac: mac(u32::MAX), ipv4: [10, 0, 0, 1] };
+    let gateway = GatewayAddress { mac: mac(u32::MAX), ipv4: [10, 0, 0, 1], ipv6: vec![] };
     let guard = Guard::new(GuardConfig { servers: true, gateways: vec![gateway] });
     // The head of a TCP segment.
     let segment =

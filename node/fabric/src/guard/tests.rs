@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const GATEWAY: GatewayAddress =
-    GatewayAddress { mac: MacAddr([2, 0, 0, 0, 0, 1]), ipv4: [10, 0, 0, 1] };
+const GATEWAY_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const GATEWAY_IP: [u8; 4] = [10, 0, 0, 1];
+const GATEWAY_IPV6: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const GUEST: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const GUEST_IP: [u8; 4] = [10, 0, 0, 9];
 
@@ -13,8 +14,12 @@ const DHCP: Option<DropReason> = Some(DropReason::RogueDhcp);
 const RA: Option<DropReason> = Some(DropReason::RogueRa);
 const CLAIM: Option<DropReason> = Some(DropReason::GatewayClaim);
 
+fn gateway() -> GatewayAddress {
+    GatewayAddress { mac: MacAddr(GATEWAY_MAC), ipv4: GATEWAY_IP, ipv6: vec![GATEWAY_IPV6] }
+}
+
 fn guard() -> Guard {
-    Guard::new(GuardConfig { servers: true, gateways: vec![GATEWAY] })
+    Guard::new(GuardConfig { servers: true, gateways: vec![gateway()] })
 }
 
 fn inspect(frame: &[u8]) -> Option<DropReason> {
@@ -68,7 +73,7 @@ fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn arp(operation: u8, mac: [u8; 6], ip: [u8; 4]) -> Vec<u8> {
-    [&[0, 1, 8, 0, 6, 4, 0, operation][..], &mac, &ip, &[0; 6], &GATEWAY.ipv4].concat()
+    [&[0, 1, 8, 0, 6, 4, 0, operation][..], &mac, &ip, &[0; 6], &GATEWAY_IP].concat()
 }
 
 #[test]
@@ -176,28 +181,50 @@ fn nobody_else_claims_the_gateways_addresses() {
         for wrapping in wrappings(ethertype) {
             for operation in [1, 2, 3] {
                 let claims = |mac, ip| inspect(&frame(&wrapping, &arp(operation, mac, ip)));
-                assert_eq!(claims(GUEST, GATEWAY.ipv4), CLAIM);
-                assert_eq!(claims(GATEWAY.mac.0, GUEST_IP), CLAIM);
+                assert_eq!(claims(GUEST, GATEWAY_IP), CLAIM);
+                assert_eq!(claims(GATEWAY_MAC, GUEST_IP), CLAIM);
                 assert_eq!(claims(GUEST, GUEST_IP), None);
             }
         }
     }
-    let from_gateway = [&[0xff; 6][..], &GATEWAY.mac.0, &[8, 0, 0x45]].concat();
+    let from_gateway = [&[0xff; 6][..], &GATEWAY_MAC, &[8, 0, 0x45]].concat();
     assert_eq!(inspect(&from_gateway), CLAIM);
-    let to_gateway = [&GATEWAY.mac.0[..], &GUEST, &[8, 0, 0x45]].concat();
+    let to_gateway = [&GATEWAY_MAC[..], &GUEST, &[8, 0, 0x45]].concat();
     assert_eq!(inspect(&to_gateway), None);
+}
+
+#[test]
+fn nobody_else_claims_the_gateways_ipv6_addresses() {
+    const SOLICITATION: u8 = 135;
+    let from = |source: [u8; 16], message: &[u8]| {
+        let mut packet = ipv6(ICMPV6, message);
+        packet[IPV6_SOURCE..IPV6_SOURCE + 16].copy_from_slice(&source);
+        packet
+    };
+    let about = |kind: u8, target: [u8; 16]| [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &target].concat();
+    let guest = [0xfe; 16];
+    for wrapping in wrappings([0x86, 0xdd]) {
+        let is = |packet: &[u8]| inspect(&frame(&wrapping, packet));
+        assert_eq!(is(&from(guest, &about(NEIGHBOUR_ADVERTISEMENT, GATEWAY_IPV6))), CLAIM);
+        assert_eq!(is(&from(GATEWAY_IPV6, &about(SOLICITATION, guest))), CLAIM);
+        assert_eq!(is(&from(GATEWAY_IPV6, &[ROUTER_SOLICITATION, 0, 0, 0])), CLAIM);
+        // Who asks for the gateway claims nothing, nor who answers for itself, nor an echo.
+        assert_eq!(is(&from(guest, &about(SOLICITATION, GATEWAY_IPV6))), None);
+        assert_eq!(is(&from(guest, &about(NEIGHBOUR_ADVERTISEMENT, guest))), None);
+        assert_eq!(is(&from(GATEWAY_IPV6, &[128, 0, 0, 0])), None);
+    }
 }
 
 #[test]
 fn trusted_ports_and_a_guard_that_is_off_let_everything_pass() {
     let offer = frame(&[8, 0], &ipv4(UDP, 0, 0, &udp(67, 68, &[2])));
-    let claim = frame(&[8, 6], &arp(2, GUEST, GATEWAY.ipv4));
+    let claim = frame(&[8, 6], &arp(2, GUEST, GATEWAY_IP));
     for bad in [&offer, &claim] {
         assert_eq!(guard().inspect(PortTrust::Trusted, bad), None);
         assert_eq!(Guard::default().inspect(PortTrust::Untrusted, bad), None);
     }
     let only = |servers, gateways| Guard::new(GuardConfig { servers, gateways });
-    let (servers, claims) = (only(true, vec![]), only(false, vec![GATEWAY]));
+    let (servers, claims) = (only(true, vec![]), only(false, vec![gateway()]));
     assert_eq!(servers.inspect(PortTrust::Untrusted, &offer), DHCP);
     assert_eq!(servers.inspect(PortTrust::Untrusted, &claim), None);
     assert_eq!(claims.inspect(PortTrust::Untrusted, &offer), None);
