@@ -10,13 +10,17 @@
 //! until [`Rules::removal`].
 
 mod obstacle;
+mod passage;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-pub use obstacle::{Dropper, Family, Obstacle, RulesetError, obstacles};
+pub use obstacle::{
+    Dropper, Family, ForeignTable, Obstacle, RulesetError, forwarding_tables, obstacles,
+};
+pub use passage::{Passages, passages, probe};
 
 use crate::ra::UlaPrefix;
 use crate::subnet::Subnet;
@@ -103,6 +107,25 @@ pub enum Lan {
     /// Replies to who came in through a port forward still go there.
     Deny(Vec<Subnet>),
 }
+
+/// An IPv6 network of the host. Its text form is `2001:db8::/64`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ipv6Network {
+    /// Its lowest address.
+    pub address: Ipv6Addr,
+    /// How many leading bits all addresses share, 0 to 128.
+    pub prefix_len: u8,
+}
+
+impl fmt::Display for Ipv6Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_len)
+    }
+}
+
+/// Unique local addresses: the private ones of IPv6 (RFC 4193).
+const UNIQUE_LOCAL: Ipv6Network =
+    Ipv6Network { address: Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), prefix_len: 7 };
 
 /// What of the gateway's host machines may reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +232,8 @@ pub struct Config {
     pub subnet: Subnet,
     /// Which other networks they may reach.
     pub lan: Lan,
+    /// With [`Lan::Deny`], the IPv6 networks that they do not reach either, beside unique local ones.
+    pub lan_ipv6: Vec<Ipv6Network>,
     /// What of the host they may reach.
     pub host: HostAccess,
     /// IPv6 beyond the wire.
@@ -225,6 +250,7 @@ impl Config {
             uplink: None,
             subnet,
             lan: Lan::Allow,
+            lan_ipv6: Vec::new(),
             host: HostAccess::Services,
             ipv6: Ipv6::Local,
         }
@@ -338,6 +364,7 @@ impl Rules {
         commands.extend(self.postrouting());
         commands.extend(self.input());
         commands.extend(self.forward());
+        commands.extend(passage::commands(table));
         commands
     }
 
@@ -436,6 +463,11 @@ impl Rules {
             let set: BTreeSet<String> = outer.map(Subnet::to_string).collect();
             let set = Vec::from_iter(set).join(", ");
             rules.push(format!("{from} ip daddr {{ {set} }} {reject}"));
+            if let Ipv6::Nat66(_) = self.config.ipv6 {
+                let denied = [UNIQUE_LOCAL].into_iter().chain(self.config.lan_ipv6.iter().copied());
+                let denied: BTreeSet<Ipv6Network> = denied.collect();
+                rules.extend(denied.iter().map(|net| format!("{from} ip6 daddr {net} {reject}")));
+            }
         }
         rules.extend([
             format!("{from} accept"),

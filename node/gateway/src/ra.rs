@@ -65,6 +65,11 @@ impl UlaPrefix {
         let prefix = u128::from(u64::from_be_bytes(self.0)) << 64;
         Ipv6Addr::from_bits(prefix | u128::from(interface_id))
     }
+
+    /// Whether an address lies in it.
+    pub fn contains(self, address: Ipv6Addr) -> bool {
+        address.octets().starts_with(&self.0)
+    }
 }
 
 impl fmt::Display for UlaPrefix {

@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use gateway::nft::{
-    Config, Forward, HostAccess, Ipv6, Lan, Life, Obstacle, Protocol, Rules, obstacles,
+    Config, Family, ForeignTable, Forward, HostAccess, Ipv6, Lan, Life, Obstacle, Protocol, Rules,
+    forwarding_tables, obstacles,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -30,6 +31,7 @@ fn main() {
         trial("a_plain_table_replaces_itself_and_goes_when_told", plain),
         trial("forwarded_ports_change_in_place", forwarded_ports),
         trial("obstacles_are_found_in_what_nft_prints", printed),
+        trial("the_tables_of_others_are_found_beside_one_that_has_an_owner", beside_owned),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
@@ -137,4 +139,16 @@ fn printed() {
     let obstacle = found(rejects).remove(0);
     let helped = format!("{rejects}{}\n", obstacle.fix.replace("nft ", "").replace(" && ", "\n"));
     assert_eq!(found(&helped), [], "the fix is what helps");
+}
+
+fn beside_owned() {
+    let line = rules().line(Life::Owned);
+    let other = "add table ip filter ; \
+                 add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }\n";
+    let script = "exec 3>&1
+        { cat; until nft list table ip filter; do :; done >/dev/null 2>&1
+          nft -j list chains >&3; } | nft -i >/dev/null";
+    let chains = in_namespace(script, &format!("{line}{other}"));
+    let found = forwarding_tables(&chains, &config().table, true).unwrap();
+    assert_eq!(found, [ForeignTable { family: Family::Ip, name: "filter".to_owned() }]);
 }

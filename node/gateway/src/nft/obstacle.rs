@@ -1,8 +1,10 @@
 //! Other firewalls on the host that drop what a gateway forwards, and the command that helps.
 //!
-//! Reads what `nft -j list ruleset` prints (libnftables-json(5)). Rules that iptables made are in
-//! there too.
+//! Reads what `nft -j list chains` and `nft -j list table` print (libnftables-json(5)). Rules that
+//! iptables made are in there too. The whole ruleset is not asked for: of a table that has an owner,
+//! as ours has, nftables 1.0.6 prints half an object, and nothing behind it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde_json::Value;
@@ -83,12 +85,52 @@ pub enum RulesetError {
     Json(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// JSON, but no list of nftables objects.
     #[error(
-        "the list of nftables rules has no \"nftables\" in it; `nft -j list ruleset` prints one"
+        "the list of nftables rules has no \"nftables\" in it; `nft -j list chains` prints one"
     )]
     NoList,
 }
 
-/// Finds the chains in a host's rules that drop what our tap forwards, IPv6 ones only if
+/// A table of somebody else, with a chain that sees forwarded packets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForeignTable {
+    /// Its family.
+    pub family: Family,
+    /// Its name, which `nft` takes without quotes.
+    pub name: String,
+}
+
+/// Finds the tables that are to be looked at, in what `nft -j list chains` prints; those of IPv6
+/// only if `ipv6` is forwarded at all.
+///
+/// # Errors
+/// [`RulesetError`] when the text is something else.
+pub fn forwarding_tables(
+    chains: &str,
+    own: &TableName,
+    ipv6: bool,
+) -> Result<Vec<ForeignTable>, RulesetError> {
+    let chains: Value =
+        serde_json::from_str(chains).map_err(|error| RulesetError::Json(error.into()))?;
+    let objects = chains["nftables"].as_array().ok_or(RulesetError::NoList)?;
+    let hooked = objects.iter().filter_map(|object| object.get("chain"));
+    let hooked = hooked.filter(|chain| chain["hook"] == "forward");
+    let tables: BTreeSet<ForeignTable> = hooked
+        .filter_map(|chain| {
+            let (family, name) = (family_of(chain, ipv6)?, chain["table"].as_str()?);
+            let is_ours = family == Family::Inet && name == own.to_string();
+            (!is_ours && is_plain(name)).then(|| ForeignTable { family, name: name.to_owned() })
+        })
+        .collect();
+    Ok(tables.into_iter().collect())
+}
+
+/// Whether `nft` takes a name for nothing else. The kernel allows any octets.
+fn is_plain(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// Finds the chains in a host's rules, or in one table of them, that drop what our tap forwards, IPv6 ones only if
 /// `ipv6` is forwarded at all. A table that already accepts packets from and to the tap is none.
 ///
 /// A chain drops by its policy, or by a last rule that drops or rejects everything.
