@@ -79,6 +79,8 @@ pub(crate) struct ShardConfig {
     pub(crate) storm_control: StormControl,
     /// Whether loops outside are looked for.
     pub(crate) probes: bool,
+    /// Whether ports are kept from doing the gateway's work while there is one.
+    pub(crate) guards: bool,
     pub(crate) ageing_time: Duration,
     /// Where key, cables and trust are kept; none to keep nothing.
     pub(crate) state: Option<PathBuf>,
@@ -190,6 +192,7 @@ impl NodeConfig {
             sockets,
             hub: cli.hub,
             probes: !cli.no_probes,
+            guards: !cli.gateway.no_guard,
             storm_control: if cli.no_storm_control {
                 StormControl::OFF
             } else {

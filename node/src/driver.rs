@@ -1,7 +1,7 @@
 //! The data-plane thread: one runtime that owns the bridge, its ports and the cables. Everything
 //! else talks to it by requests. The only place that reads the clock.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 use vdeplug::Server;
 
 use crate::config::{Listen, ShardConfig, TapFailure};
-use crate::gateway::{self, Gateway};
+use crate::gateway::{self, Role};
 use crate::journal::Journal;
 use crate::plane::{Plane, Settings};
 use crate::port;
@@ -74,7 +74,7 @@ pub(crate) struct Shard {
     pub(crate) known_streams: RefCell<KnownStreams>,
     pub(crate) refused_plugs: RefCell<RefusedPlugs>,
     /// The way out of the mesh, when it is this node.
-    pub(crate) gateway: OnceCell<Rc<Gateway>>,
+    pub(crate) role: Role,
     pub(crate) reporter: Reporter,
     /// What only `vde_switch` has.
     pub(crate) switch: Option<RefCell<SwitchFacts>>,
@@ -195,32 +195,25 @@ fn run(
         for path in &sequenced {
             port::dgram::accept(&shard, path, access)?;
         }
-        match (gateway, state) {
-            (Some(config), _) => {
-                let gateway = gateway::start(&shard, config).await?;
-                shard.gateway.set(gateway).expect("it is set here alone");
-            }
-            (None, Some(state)) => gateway::clean_up(&state),
-            (None, None) => {}
-        }
-        let _ = ready.send(Ready {
-            key: shard.identity.public().to_string(),
-            listen: shard.cables.local_addr().map(|address| address.to_string()),
-            vde: shard.server.directory().display().to_string(),
-        });
-        tokio::select! {
-            _ = stopped => {}
-            () = serve_requests(&shard, requests) => {}
-            () = cabling::follow_cables(&shard, cable_events) => {}
-            () = cabling::follow_mesh(&shard) => {}
-            () = port::vde::accept(&shard) => {}
-            () = age(&shard) => {}
-        }
-        if let Some(gateway) = shard.gateway.get() {
-            gateway.stop().await;
-        }
+        let is_ready = || {
+            let _ = ready.send(Ready {
+                key: shard.identity.public().to_string(),
+                listen: shard.cables.local_addr().map(|address| address.to_string()),
+                vde: shard.server.directory().display().to_string(),
+            });
+        };
+        let result = tokio::select! {
+            _ = stopped => Ok(()),
+            () = serve_requests(&shard, requests) => Ok(()),
+            () = cabling::follow_cables(&shard, cable_events) => Ok(()),
+            () = cabling::follow_mesh(&shard) => Ok(()),
+            () = port::vde::accept(&shard) => Ok(()),
+            () = age(&shard) => Ok(()),
+            Err(err) = gateway::fill_role(&shard, gateway, state.as_deref(), is_ready) => Err(err),
+        };
+        shard.role.end(&shard).await;
         shard.cables.shut_down().await;
-        anyhow::Ok(())
+        result
     });
     // With the set goes every port, which removes its files.
     drop(local);
@@ -265,8 +258,8 @@ fn set_up(
         seed: random.random(),
         ..Default::default()
     };
-    let (ports, vlans, probes) = (config.ports, config.vlans, config.probes);
-    let settings = Settings { ports, vlans, probes, events };
+    let (ports, vlans, probes, guards) = (config.ports, config.vlans, config.probes, config.guards);
+    let settings = Settings { ports, vlans, probes, guards, events };
     let shard = Rc::new(Shard {
         name: config.name,
         identity,
@@ -279,7 +272,7 @@ fn set_up(
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
         known_streams: RefCell::default(),
         refused_plugs: RefCell::default(),
-        gateway: OnceCell::new(),
+        role: Role::default(),
         reporter: Reporter::new(journal, epoch),
         switch: config.switch.map(RefCell::new),
     });

@@ -9,49 +9,61 @@
 //! | I want to change… | Open |
 //! |---|---|
 //! | a flag, a default | `cli/gateway.rs`, `config/gateway.rs` |
+//! | when this node is the gateway and when another is | `role.rs` |
 //! | the interface, what is read of the host's routes | `interface.rs` |
 //! | which frames go to the DHCP server | `port.rs` |
 //! | when leases are on disk | `lease_file.rs` |
 //! | what `vdecable leases` and `forward` do | `requests.rs`, `forwards.rs` |
 //! | who is asked for other names | `resolver.rs` |
+//! | IPv6: prefix, advertisements | `ipv6.rs` |
 //! | how the rules get into the kernel and stay there | `nat.rs`, `nft.rs` |
-//! | what follows from routes and other firewalls | `upkeep.rs`, `forwarding.rs` |
+//! | what follows from routes and other firewalls | `upkeep.rs`, `forwarding.rs`, `passage.rs` |
+//! | how settings of the host's kernel are put back | `sysctl.rs` |
 
 mod clocks;
 mod forwarding;
 mod forwards;
 mod interface;
+mod ipv6;
 mod lease_file;
 mod nat;
 mod nft;
+mod passage;
 mod port;
 mod requests;
 mod resolver;
+mod role;
+mod sysctl;
 mod upkeep;
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use arrayvec::ArrayVec;
-use ether::VnetHeader;
+use ether::{MacAddr, VnetHeader};
 use fabric::PortId;
-use gateway::dhcp::{Config, Event, Server, Source, StoreError, Ticket};
+use gateway::dhcp::{Event, Server, Source, StoreError, Ticket};
+use gateway::ra::Advertiser;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use crate::config::GatewayConfig;
 use crate::driver::{self, Shard};
 use crate::plane::{BATCH, Frame, Frames};
-use forwarding::Forwarding;
+use crate::port::tap::GatewayPlug;
 use forwards::Forwards;
 use interface::Netlink;
+use ipv6::Ipv6;
 use lease_file::LeaseFile;
 use nat::Nat;
 pub(crate) use port::{Course, Inbox};
 pub(crate) use requests::handle as handle_request;
 use resolver::Resolver;
+pub(crate) use role::{Role, fill as fill_role};
+use sysctl::Sysctls;
 use upkeep::Standing;
 
 /// `CAP_NET_ADMIN` of capabilities(7): to make interfaces, set addresses and rules.
@@ -68,14 +80,19 @@ type Waiting = (Ticket, oneshot::Sender<Result<(), StoreError>>);
 pub(crate) struct Gateway {
     config: GatewayConfig,
     port: PortId,
+    mac: MacAddr,
+    /// The interface; it goes when the services end.
+    plug: RefCell<Option<GatewayPlug>>,
     inbox: Rc<Inbox>,
     netlink: Netlink,
     server: Rc<RefCell<Server>>,
+    ipv6: Option<Ipv6>,
+    advertiser: RefCell<Option<Advertiser>>,
     resolver: Rc<Resolver>,
     forwards: RefCell<Forwards>,
     /// None when the way out is the host's own business.
     nat: Option<Rc<Nat>>,
-    forwarding: RefCell<Option<Forwarding>>,
+    sysctls: RefCell<Option<Sysctls>>,
     standing: RefCell<Standing>,
     waiting: RefCell<Vec<Waiting>>,
     /// The write that is under way.
@@ -84,10 +101,15 @@ pub(crate) struct Gateway {
     wake: Notify,
     /// Told when routes or interfaces may have changed.
     host_changed: Rc<Notify>,
+    /// Told when somebody has deleted the interface.
+    interface_gone: Rc<Notify>,
+    is_without_interface: Cell<bool>,
+    /// Everything that runs for it.
+    tasks: RefCell<JoinSet<()>>,
 }
 
-/// Sets the gateway up, or says what is missing and how to get it.
-pub(crate) async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Gateway>> {
+/// Says what is missing for a gateway on this host, and how to get it.
+async fn check(config: &GatewayConfig) -> anyhow::Result<()> {
     if !has_capability(CAP_NET_ADMIN) {
         bail!(
             "--gateway needs root (CAP_NET_ADMIN), to make an interface and to masquerade; run vdenode as root"
@@ -96,52 +118,75 @@ pub(crate) async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::R
     if config.masquerade {
         nft::check().await?;
     }
-    let host_changed = Rc::new(Notify::new());
-    let netlink = Netlink::connect(host_changed.clone())?;
+    let mut tasks = JoinSet::new();
+    let netlink = Netlink::connect(Rc::default(), &mut tasks)?;
+    netlink.check_free(config).await
+}
+
+/// Sets the gateway's services up. Nothing is left of them when that fails.
+async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Gateway>> {
+    let (host_changed, interface_gone) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
+    let mut tasks = JoinSet::new();
+    let netlink = Netlink::connect(host_changed.clone(), &mut tasks)?;
     netlink.check_free(&config).await?;
+    // What a node that was killed has left is put back, or taken over.
+    let sysctls = Sysctls::take_over(&config.state);
+    let ipv6 = Ipv6::new(&config)?;
     let interface = config.interface.to_string();
     let inbox = Rc::new(Inbox::default());
-    let port = crate::port::tap::plug_in_gateway(shard, &interface, inbox.clone())?;
-    let mac = netlink.configure(&config).await?;
-    shard.plane.borrow_mut().keep_station(mac, port, driver::now());
+    let plug = crate::port::tap::plug_in_gateway(
+        shard,
+        &interface,
+        inbox.clone(),
+        interface_gone.clone(),
+    )?;
+    let addresses = |mac| ipv6.map(|ipv6| ipv6.addresses(mac)).unwrap_or_default();
+    let mac = netlink.configure(&config, addresses).await?;
 
     let (file, loaded) = LeaseFile::open(&config.state.join("leases.log"))?;
-    let mut dhcp = Config::new(config.subnet, config.address, mac);
-    dhcp.lease_time = config.lease_time;
-    dhcp.domain = Some(config.domain.clone());
-    dhcp.mtu = (config.mtu != 1500).then_some(config.mtu);
+    let dhcp = config.dhcp(mac);
     let server =
         Server::new(dhcp, loaded, clocks::boot_id(), clocks::now()).context("--gateway")?;
     let server = Rc::new(RefCell::new(server));
-    let resolver = Resolver::start(&config, server.clone()).await?;
+    let resolver = Resolver::start(&config, ipv6, server.clone(), &mut tasks).await?;
 
     let forwards = Forwards::load(&config.state)?;
-    let (mut nat, mut forwarding) = (None, None);
+    let routes = netlink.routes(&interface).await?;
+    let mut nat = None;
     if config.masquerade {
-        let rules = upkeep::rules_for(&config, &netlink.routes(&interface).await?)?;
+        let rules = upkeep::rules_for(&config, ipv6, &routes)?;
         let rules = forwards.apply(rules, &server.borrow());
         nat = Some(Nat::start(rules).await.context("cannot masquerade")?);
-        forwarding = Some(Forwarding::take_over(&config.state));
     }
+    let advertiser = ipv6.map(|ipv6| ipv6.advertiser(&config, mac, &routes, driver::now()));
     let gateway = Rc::new(Gateway {
+        sysctls: RefCell::new(config.masquerade.then_some(sysctls)),
         config,
-        port,
+        port: plug.port(),
+        mac,
+        plug: RefCell::new(Some(plug)),
         inbox,
         netlink,
         server,
+        ipv6,
+        advertiser: RefCell::new(advertiser),
         resolver,
         forwards: RefCell::new(forwards),
         nat,
-        forwarding: RefCell::new(forwarding),
         standing: RefCell::default(),
         waiting: RefCell::default(),
         storing: Cell::new(None),
         wake: Notify::new(),
         host_changed,
+        interface_gone,
+        is_without_interface: Cell::new(false),
+        tasks: RefCell::default(),
     });
-    gateway.look_at_host().await;
-    tokio::task::spawn_local(upkeep::follow(gateway.clone()));
-    tokio::task::spawn_local(serve(shard.clone(), gateway.clone(), file));
+    shard.plane.borrow_mut().keep_gateway(gateway.port, mac, driver::now());
+    gateway.look_at_host(shard).await;
+    tasks.spawn_local(upkeep::follow(shard.clone(), gateway.clone()));
+    tasks.spawn_local(serve(shard.clone(), gateway.clone(), file));
+    *gateway.tasks.borrow_mut() = tasks;
     tracing::info!(
         address = %gateway.config.address,
         subnet = %gateway.config.subnet,
@@ -153,8 +198,8 @@ pub(crate) async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::R
 }
 
 /// Undoes what a gateway that was killed has left on this host.
-pub(crate) fn clean_up(state: &Path) {
-    drop(Forwarding::take_over(state));
+fn clean_up(state: &Path) {
+    drop(Sysctls::take_over(state));
 }
 
 /// Whether this process may do what a capability is for (proc_pid_status(5), `CapEff`).
@@ -166,17 +211,69 @@ fn has_capability(number: u32) -> bool {
 }
 
 impl Gateway {
-    /// Leaves the host as it was. What is left goes with the data plane: the interface.
-    pub(crate) async fn stop(&self) {
+    /// Leaves the host as it was.
+    async fn stop(&self, shard: &Shard) {
+        if let Some(advertiser) = &mut *self.advertiser.borrow_mut() {
+            advertiser.stop();
+        }
+        self.send_advertisements(shard);
         let (tell, told) = oneshot::channel();
         if let Some(ticket) = self.storing.get() {
             self.waiting.borrow_mut().push((ticket, tell));
             let _ = tokio::time::timeout(LAST_WRITE, told).await;
         }
+        let mut tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        tasks.shutdown().await;
         if let Some(nat) = &self.nat {
             nat.stop().await;
         }
-        drop(self.forwarding.borrow_mut().take());
+        drop(self.sysctls.borrow_mut().take());
+        // Who waits for the disk is told that the node does not any more.
+        self.waiting.borrow_mut().clear();
+        shard.plane.borrow_mut().release_gateway(driver::now());
+        drop(self.plug.borrow_mut().take());
+    }
+
+    /// Whether somebody has deleted the interface.
+    fn is_without_interface(&self) -> bool {
+        self.is_without_interface.get()
+    }
+
+    /// Completes when somebody has.
+    async fn until_without_interface(&self) {
+        self.interface_gone.notified().await;
+        self.is_without_interface.set(true);
+    }
+
+    /// Sends frames from the gateway's port to the machines.
+    fn send(&self, shard: &Shard, frames: impl Iterator<Item = Vec<u8>>) {
+        let mut frames = frames.peekable();
+        while frames.peek().is_some() {
+            let batch: ArrayVec<Vec<u8>, BATCH> = frames.by_ref().take(BATCH).collect();
+            let frame = |bytes| Frame { bytes, vnet: VnetHeader::PLAIN, origin: None };
+            let batch: Frames<'_> = batch.iter().map(|bytes| frame(&bytes[..])).collect();
+            shard.plane.borrow_mut().relay_all(self.port, &batch, driver::now());
+        }
+    }
+
+    /// Tells machines of IPv6 what is due by now.
+    fn send_advertisements(&self, shard: &Shard) {
+        if let Some(advertiser) = &mut *self.advertiser.borrow_mut() {
+            self.send(shard, std::iter::from_fn(|| advertiser.poll_transmit()));
+        }
+    }
+
+    /// When something is to be done without a frame that asks for it.
+    fn next_timeout(&self) -> Option<Instant> {
+        let advertiser = self.advertiser.borrow().as_ref().and_then(Advertiser::poll_timeout);
+        self.server.borrow().poll_timeout().into_iter().chain(advertiser).min()
+    }
+
+    fn handle_timeout(&self) {
+        self.server.borrow_mut().handle_timeout(clocks::now());
+        if let Some(advertiser) = &mut *self.advertiser.borrow_mut() {
+            advertiser.handle_timeout(driver::now());
+        }
     }
 
     /// Takes in what came, and sends, stores and tells what is to be. At most one batch, so that
@@ -186,19 +283,16 @@ impl Gateway {
         let mut server = self.server.borrow_mut();
         for (frame, node) in std::iter::from_fn(|| self.inbox.take()).take(BATCH) {
             server.handle_frame(&frame, Source { node: node.get().into(), port: 0 }, now);
+            if let Some(advertiser) = &mut *self.advertiser.borrow_mut() {
+                advertiser.handle_frame(&frame, driver::now());
+            }
         }
         if let Some(store) = server.poll_store() {
             self.storing.set(Some(store.ticket));
             file.store(store, done.clone());
         }
-        let mut replies = std::iter::from_fn(|| server.poll_transmit()).peekable();
-        while replies.peek().is_some() {
-            let batch: ArrayVec<Vec<u8>, BATCH> = replies.by_ref().take(BATCH).collect();
-            let frame = |bytes| Frame { bytes, vnet: VnetHeader::PLAIN, origin: None };
-            let frames: Frames<'_> = batch.iter().map(|bytes| frame(&bytes[..])).collect();
-            shard.plane.borrow_mut().relay_all(self.port, &frames, driver::now());
-        }
-        drop(replies);
+        self.send(shard, std::iter::from_fn(|| server.poll_transmit()));
+        self.send_advertisements(shard);
         let events: Vec<Event> = std::iter::from_fn(|| server.poll_event()).collect();
         drop(server);
         for event in &events {
@@ -234,7 +328,7 @@ async fn serve(shard: Rc<Shard>, gateway: Rc<Gateway>, file: LeaseFile) {
             tokio::task::yield_now().await;
             continue;
         }
-        let due = gateway.server.borrow().poll_timeout();
+        let due = gateway.next_timeout();
         let timeout = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due.into()).await,
@@ -244,7 +338,7 @@ async fn serve(shard: Rc<Shard>, gateway: Rc<Gateway>, file: LeaseFile) {
         tokio::select! {
             () = gateway.inbox.filled() => {}
             () = gateway.wake.notified() => {}
-            () = timeout => gateway.server.borrow_mut().handle_timeout(clocks::now()),
+            () = timeout => gateway.handle_timeout(),
             Some(stored) = stored.recv() => gateway.handle_stored(stored),
         }
     }

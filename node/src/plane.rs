@@ -4,10 +4,12 @@
 //! |---|---|
 //! | how a batch of frames gets from port to port | `relay.rs` |
 //! | who is plugged in, and where | `admission.rs` |
+//! | what only the gateway's port may send | `guarded.rs` |
 //! | what bridge, cables and mesh tell each other | `meshed.rs` |
 //! | how frames get into a wire and out again | `wired.rs` |
 
 mod admission;
+mod guarded;
 mod meshed;
 mod relay;
 mod wired;
@@ -20,7 +22,7 @@ use ::mesh::engine::{EchoId, EchoOutcome};
 use cable::Signer;
 use console::Event;
 use ether::segment::SegmentBuffer;
-use fabric::{Bridge, DropReason, PortId, Station};
+use fabric::{Bridge, DropReason, Guard, PortId, Station};
 use tokio::sync::{Notify, broadcast, oneshot};
 
 pub(crate) use admission::{Denied, Newcomer, Place};
@@ -46,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) vlans: Vlans,
     /// Whether loops outside are looked for.
     pub(crate) probes: bool,
+    /// Whether ports are kept from being a DHCP server or a router while there is a gateway.
+    pub(crate) guards: bool,
     /// Who comes and goes.
     pub(crate) events: broadcast::Sender<Event>,
 }
@@ -64,7 +68,11 @@ pub(crate) struct Plane {
     pub(crate) mesh_wake: Rc<Notify>,
     /// Who waits for an echo.
     echoes: BTreeMap<EchoId, oneshot::Sender<EchoOutcome>>,
-    /// Ours for as long as we run, heard or not, and its port.
+    /// Told when another node's claim to the gateway's role may have changed.
+    pub(crate) gateways_changed: Rc<Notify>,
+    /// What ports other than the gateway's may not send.
+    guard: Guard,
+    /// The gateway's station, ours for as long as we are the gateway, heard or not, and its port.
     kept: Option<(Station, PortId)>,
     segments: SegmentBuffer,
     /// Frames whose tag had to change for the port that is being flushed.
@@ -87,6 +95,8 @@ impl Plane {
             mesh,
             mesh_wake: Rc::default(),
             echoes: BTreeMap::new(),
+            gateways_changed: Rc::default(),
+            guard: Guard::default(),
             kept: None,
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),

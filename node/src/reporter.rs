@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use cable::failure::Failure;
 use cable::link::Peer;
 use cable::{CableId, Epoch, PublicKey, Trust};
-use control::event::{Event, Level, LinkLoss, Named, NamedPort, Notice};
+use control::event::{Event, Level, LinkLoss, Named, NamedPort, Notice, Offence};
 use fabric::PortId;
 use mesh::authority::NodeKey;
 use mesh::engine::{DownReason, Event as MeshEvent, LinkId, PortState, Silence, Who};
-use mesh::record::Notice as MeshNotice;
+use mesh::record::{Notice as MeshNotice, Offence as MeshOffence};
 
 use crate::driver::{Shard, now, wall_clock};
 use crate::journal::Journal;
@@ -76,6 +76,37 @@ impl Reporter {
         self.cables.borrow().get(&port).copied()
     }
 
+    /// Tells of something else.
+    pub(crate) fn tell(&self, event: Event) {
+        let told = self.journal.tell(wall_clock(), event);
+        match told.level {
+            Level::Debug => tracing::debug!("{}", told.text),
+            Level::Info => tracing::info!("{}", told.text),
+            Level::Warning => tracing::warn!("{}", told.text),
+        }
+    }
+
+    /// This node.
+    pub(crate) fn own(&self, shard: &Shard) -> Named {
+        Named { name: shard.name.clone(), key: shard.identity.public().to_string() }
+    }
+
+    /// Another node, as its operator calls it here.
+    pub(crate) fn named(&self, shard: &Shard, who: &Who) -> Named {
+        Words::new(self, shard).who(who)
+    }
+
+    /// What nodes that can be reached want known, in sentences.
+    pub(crate) fn notices(&self, shard: &Shard) -> Vec<String> {
+        let notices = shard.plane.borrow().mesh().notices();
+        let words = Words::new(self, shard);
+        let told = notices.into_iter().map(|(from, notice)| Event::NoticeRaised {
+            from: words.who(&from),
+            notice: words.notice(notice),
+        });
+        told.map(|event| event.sentence()).collect()
+    }
+
     /// Tells what the mesh has to report, and keeps its epoch.
     pub(crate) fn report(&self, shard: &Shard, events: Vec<MeshEvent>) {
         for event in events {
@@ -91,18 +122,21 @@ impl Reporter {
                 }
                 _ => {}
             }
-            let told = self.journal.tell(wall_clock(), Words::new(self, shard).event(event));
-            match told.level {
-                Level::Debug => tracing::debug!("{}", told.text),
-                Level::Info => tracing::info!("{}", told.text),
-                Level::Warning => tracing::warn!("{}", told.text),
-            }
+            self.tell(Words::new(self, shard).event(event));
         }
     }
 }
 
 fn at(link: LinkId) -> PortId {
     PortId(link.0)
+}
+
+fn offence_of(offence: MeshOffence) -> Offence {
+    match offence {
+        MeshOffence::DhcpServer => Offence::DhcpServer,
+        MeshOffence::Router => Offence::Router,
+        MeshOffence::GatewayAddress => Offence::GatewayAddress,
+    }
 }
 
 fn peer_named(shard: &Shard, key: PublicKey, own_name: &str) -> Named {
@@ -167,6 +201,13 @@ impl<'a> Words<'a> {
                 other_port,
                 blocked_here: state == PortState::Blocked,
             },
+            MeshEvent::GatewayServes(who) => Event::GatewayServes { node: self.who(&who) },
+            MeshEvent::GatewayGone(who) => Event::GatewayGone { node: self.who(&who) },
+            MeshEvent::Guarded { port, offence, mac } => Event::Guarded {
+                port: self.port(PortId(port.0)),
+                offence: offence_of(offence),
+                mac: mac.to_string(),
+            },
             MeshEvent::LoopCleared { port } => {
                 Event::LoopCleared { port: self.port(PortId(port.0)) }
             }
@@ -220,6 +261,11 @@ impl<'a> Words<'a> {
                 owner: self.node(owner),
             },
             MeshNotice::ClonedKey { key } => Notice::ClonedKey { node: self.node(key) },
+            MeshNotice::Guarded { port, number, offence, mac } => Notice::Guarded {
+                port: NamedPort { port: number, description: port.as_str().to_owned() },
+                offence: offence_of(offence),
+                mac: ether::MacAddr(mac).to_string(),
+            },
         }
     }
 }

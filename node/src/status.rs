@@ -12,6 +12,7 @@ use crate::wire;
 /// The node as a whole.
 pub(crate) fn node(shard: &Shard) -> Status {
     let now = now();
+    let notices = shard.reporter.notices(shard);
     let plane = shard.plane.borrow();
     let mut ports = BTreeMap::new();
     for (_, port) in plane.ports() {
@@ -31,7 +32,10 @@ pub(crate) fn node(shard: &Shard) -> Status {
     });
     let trusted = shard.trust.list().into_iter();
     let mut warnings = shard.cables.warnings();
-    warnings.extend(shard.gateway.get().into_iter().flat_map(|gateway| gateway.warnings()));
+    let gateway = shard.role.gateway();
+    warnings.extend(notices);
+    warnings.extend(shard.role.obstacle());
+    warnings.extend(gateway.iter().flat_map(|gateway| gateway.warnings()));
     Status {
         name: shard.name.clone(),
         key: shard.identity.public().to_string(),
@@ -47,7 +51,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         refused: refused.collect(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
         warnings,
-        gateway: shard.gateway.get().map(|gateway| Box::new(gateway.status())),
+        gateway: gateway.map(|gateway| Box::new(gateway.status())),
         wires: wire::view::wires(shard, now),
     }
 }

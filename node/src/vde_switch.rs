@@ -157,6 +157,7 @@ fn shard_config(
         // As VDE's: whoever runs a switch for one host may flood it.
         storm_control: StormControl::OFF,
         probes: false,
+        guards: true,
         ageing_time: hash.expiry,
         state: places.map(|places| places.state.clone()),
         ports: arguments.numports.get(),

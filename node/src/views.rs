@@ -2,8 +2,9 @@
 //! it holds up no frame.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
-use control::network::{CableDetail, Hop, NodeStatus, Ping, Trace};
+use control::network::{CableDetail, GatewayRole, Hop, NodeStatus, Ping, Trace};
 use control::status::{CableState, CableStatus, MacEntry, PortStatus};
 use control::{Answer, Failure};
 use ether::MacAddr;
@@ -160,6 +161,10 @@ fn nodes(reading: &NodesReading) -> Vec<NodeStatus> {
                 next: next.map(|next| nodes.name(next)),
                 cables: node.links.len(),
                 stations: node.stations,
+                gateway: node.gateway.as_ref().map(|claim| GatewayRole {
+                    active: claim.is_active,
+                    address: format!("{}/{}", Ipv4Addr::from(claim.ipv4), claim.prefix_len),
+                }),
                 news_age_seconds: node.age.as_secs_f64(),
             }
         })

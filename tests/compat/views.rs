@@ -293,7 +293,7 @@ fn fields(scene: &Scene) -> Result<()> {
     has(
         &views[1],
         "name key nick own reachable reason hops rtt_ms cost next cables stations \
-         news_age_seconds",
+         gateway news_age_seconds",
     )?;
     ensure!(views[0]["own"] == true && views[1]["key"] == two.id()?, "{views:?}");
 

@@ -15,6 +15,7 @@ mod database;
 mod echo;
 mod event;
 mod forwarding;
+mod gateways;
 mod link;
 mod liveness;
 mod loops;
@@ -44,6 +45,7 @@ use budget::Budget;
 use database::{Database, NodeIndex};
 use echo::Echoes;
 use forwarding::Forwarding;
+use gateways::Gateways;
 use link::Link;
 use liveness::Transition;
 use loops::Loops;
@@ -56,6 +58,7 @@ pub use config::Config;
 pub use echo::{EchoError, EchoId, EchoOutcome, PacketOut};
 pub use event::{DownReason, Event, RefusalReason, Who};
 pub use forwarding::{FloodDrop, FloodLinks, NextHop};
+pub use gateways::GatewayView;
 pub use liveness::Silence;
 pub use loops::PortState;
 pub use mobility::{Heard, StationChange, StationVerdict, StationView};
@@ -157,6 +160,7 @@ pub struct Mesh<A> {
     loops: Loops,
     echoes: Echoes,
     notices: OwnNotices,
+    gateways: Gateways,
     events: event::Events,
     counters: Counters,
     /// How many more alarms of each kind are told.
@@ -190,6 +194,7 @@ impl<A: Authority> Mesh<A> {
             loops: Loops::new(random.next_u64(), now),
             echoes: Echoes::new(random.next_u64()),
             notices: OwnNotices::new(now),
+            gateways: Gateways::default(),
             authority,
             config,
             now,

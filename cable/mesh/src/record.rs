@@ -5,6 +5,7 @@
 //! it in the same slot of the same node as a whole, so that it does not matter which ones between
 //! were missed.
 
+mod gateway;
 mod link_state;
 mod notice;
 mod station;
@@ -14,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Authority, NodeKey, Signature};
 use crate::message::Octets;
 
+pub use gateway::{GatewayClaim, GatewayRecord, MAX_GATEWAY_ADDRESSES};
 pub use link_state::{LinkEntry, LinkState, MAX_COST, MAX_LINKS};
-pub use notice::{MAX_NOTICES, Notice, Notices, PortName};
+pub use notice::{MAX_NOTICES, Notice, Notices, Offence, PortName};
 pub(crate) use station::{MAX_MOBILITY, is_plausible as station_page_is_plausible};
 pub use station::{PAGE_STATIONS, StationEntry, StationPage};
 
@@ -43,7 +45,10 @@ impl Slot {
     /// What the operators of all nodes should know: [`Notices`].
     pub const NOTICES: Self = Self(65);
 
-    /// The last slot that is kept. Those between [`NOTICES`](Self::NOTICES) and this one are for
+    /// That the node is the gateway, or stands by for it: [`GatewayRecord`].
+    pub const GATEWAY: Self = Self(66);
+
+    /// The last slot that is kept. Those between [`GATEWAY`](Self::GATEWAY) and this one are for
     /// what newer nodes will say; they are kept and passed on unread.
     pub const LAST: Self = Self(79);
 

@@ -15,8 +15,8 @@ use mesh::message::{
 use mesh::packet::{Echo, EchoKind};
 use mesh::probe::{PortClass, Probe};
 use mesh::record::{
-    Incarnation, LinkEntry, LinkState, Notice, Notices, PortName, Record, Slot, StationEntry,
-    StationPage, Version,
+    GatewayClaim, GatewayRecord, Incarnation, LinkEntry, LinkState, Notice, Notices, Offence,
+    PortName, Record, Slot, StationEntry, StationPage, Version,
 };
 use mesh::{Nick, NodeKey};
 
@@ -328,9 +328,10 @@ fn bodies_and_what_is_signed() {
         },
         Notice::DuplicateStation { vlan: 0, mac: mac.0, owner: NodeKey([0xee; 32]) },
         Notice::ClonedKey { key: NodeKey([0xff; 32]) },
+        Notice::Guarded { port: port("b"), number: 5, offence: Offence::Router, mac: mac.0 },
     ]);
     let octets = [
-        &[3][..],
+        &[4][..],
         &[0, 1, b'a', 1, 2],
         &[0xdd; 32],
         &[3, 4],
@@ -338,9 +339,23 @@ fn bodies_and_what_is_signed() {
         &[0xee; 32],
         &[2],
         &[0xff; 32],
+        &[3, 1, b'b', 5, 1, 2, 0, 0, 0, 0, 1],
     ]
     .concat();
     assert_body(Slot::NOTICES, &notices, &octets);
+    let claim = GatewayClaim {
+        is_active: true,
+        since: 300,
+        is_guarded: false,
+        mac: mac.0,
+        ipv4: [10, 77, 0, 1],
+        prefix_len: 24,
+        ipv6: list(vec![[0xfe; 16]]),
+    };
+    let octets = [&[1, 1, 0xac, 0x02, 0][..], &mac.0, &[10, 77, 0, 1, 24, 1], &[0xfe; 16]].concat();
+    let claims: GatewayRecord = list(vec![claim]);
+    assert_body(Slot::GATEWAY, &claims, &octets);
+    assert_body(Slot::GATEWAY, &GatewayRecord::default(), &[0]);
 }
 
 #[test]

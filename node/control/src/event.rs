@@ -3,12 +3,17 @@
 //! Every kind of event and its words are here and nowhere else: the log, `vdecable events` and the
 //! control socket tell the same.
 
+mod notice;
+
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
+
+pub use notice::{Notice, Offence};
+use notice::{cloned, guarded, noticed, station};
 
 /// A node as views name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,35 +59,6 @@ pub enum LinkLoss {
     Inbound,
     /// The other end hears nothing.
     Outbound,
-}
-
-/// What another node wants known.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "about", rename_all = "kebab-case")]
-pub enum Notice {
-    /// Two access ports are joined outside.
-    Loop {
-        /// The port of the node that says so.
-        port: NamedPort,
-        /// The node of the other port.
-        other: Named,
-        /// The other port's number.
-        other_port: u32,
-    },
-    /// A station speaks at two nodes.
-    DuplicateStation {
-        /// Its VLAN; 0 is untagged.
-        vlan: u16,
-        /// The station.
-        mac: String,
-        /// Who keeps it.
-        owner: Named,
-    },
-    /// Two nodes run with one key.
-    ClonedKey {
-        /// The key's node.
-        node: Named,
-    },
 }
 
 /// Something that has happened. In JSON `kind` is the kebab-case word of the variant.
@@ -188,6 +164,32 @@ pub enum Event {
         /// Where it is fixed.
         owner: Named,
     },
+    /// Another node serves as the gateway.
+    GatewayServes {
+        /// Which.
+        node: Named,
+    },
+    /// It does no more, or cannot be reached.
+    GatewayGone {
+        /// Which.
+        node: Named,
+    },
+    /// This node was told to be the gateway, and another one is.
+    GatewayRefused {
+        /// This node.
+        node: Named,
+        /// The other one.
+        by: Named,
+    },
+    /// A port of this node sends what only the gateway may.
+    Guarded {
+        /// The port.
+        port: NamedPort,
+        /// What it sends.
+        offence: Offence,
+        /// The first station that did.
+        mac: String,
+    },
     /// Two access ports are joined outside of the mesh.
     LoopFound {
         /// The port of this node.
@@ -245,6 +247,8 @@ impl Event {
             | Self::NickChanged { .. }
             | Self::LoopCleared { .. }
             | Self::NoticeCleared { .. }
+            | Self::GatewayServes { .. }
+            | Self::GatewayGone { .. }
             | Self::LinkDown { loss: LinkLoss::Closed, .. } => Level::Info,
             Self::LinkDown { .. }
             | Self::EpochRaised { .. }
@@ -253,6 +257,8 @@ impl Event {
             | Self::DuplicateStation { .. }
             | Self::StickyStation { .. }
             | Self::LoopFound { .. }
+            | Self::GatewayRefused { .. }
+            | Self::Guarded { .. }
             | Self::NoticeRaised { .. } => Level::Warning,
         }
     }
@@ -334,6 +340,20 @@ impl Event {
                      mesh; {blocked} until they are taken apart"
                 )
             }
+            Self::GatewayServes { node } => format!("node {} is the gateway", node.shown()),
+            Self::GatewayGone { node } => format!(
+                "node {} is the gateway no more, or no way leads to it; machines keep their \
+                 addresses until their leases end",
+                node.shown()
+            ),
+            Self::GatewayRefused { node, by } => format!(
+                "node {0} is not the gateway, because node {1} is and was first; {0} stands by, and \
+                 takes over when {1} has been out of reach for half a minute; if that is not meant, \
+                 start one of them without --gateway",
+                node.shown(),
+                by.shown()
+            ),
+            Self::Guarded { port, offence, mac } => guarded("", port, *offence, mac),
             Self::LoopCleared { port } => {
                 format!("the loop at {} is gone, and nothing blocks it any more", port.shown())
             }
@@ -360,36 +380,6 @@ fn link_down(cable: &str, peer: &str, loss: LinkLoss) -> String {
             "cable {cable} is silent: {peer} hears nothing from here, and frames take other ways \
              until it does; look at the path between the two hosts"
         ),
-    }
-}
-
-fn station(mac: &str, vlan: u16) -> String {
-    if vlan == 0 { format!("station {mac}") } else { format!("station {mac} in VLAN {vlan}") }
-}
-
-fn cloned(node: &Named) -> String {
-    format!(
-        "two nodes run with the key of {}, one of them perhaps from a copied disk; stop the copy, \
-         remove its state directory, and it makes a key of its own",
-        node.shown()
-    )
-}
-
-fn noticed(notice: &Notice) -> String {
-    match notice {
-        Notice::Loop { port, other, other_port } => format!(
-            "loop: its {} and port {other_port} of node {} are joined outside of the mesh, and one \
-             of them is blocked until they are taken apart",
-            port.shown(),
-            other.shown()
-        ),
-        Notice::DuplicateStation { vlan, mac, owner } => format!(
-            "{} speaks there and at node {} in turn; give one of the two stations another address, \
-             or look for a loop",
-            station(mac, *vlan),
-            owner.shown()
-        ),
-        Notice::ClonedKey { node } => cloned(node),
     }
 }
 

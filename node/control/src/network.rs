@@ -34,8 +34,20 @@ pub struct NodeStatus {
     pub cables: usize,
     /// Stations that it says are behind its ports.
     pub stations: usize,
+    /// What it has of the gateway's role: its address when it is the gateway.
+    #[serde(default)]
+    pub gateway: Option<GatewayRole>,
     /// Time since it last told something new about its cables.
     pub news_age_seconds: f64,
+}
+
+/// What a node has of the gateway's role.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayRole {
+    /// Whether it serves; otherwise it stands by.
+    pub active: bool,
+    /// Its address and the length of its subnet's prefix.
+    pub address: String,
 }
 
 /// A cable, and what the mesh makes of it. All fields of [`CableStatus`] are beside these.

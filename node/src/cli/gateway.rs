@@ -35,6 +35,39 @@ pub(crate) struct GatewayFlags {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span, requires = "gateway")]
     pub(crate) lease_time: Duration,
 
+    /// Addresses to give out: FIRST-LAST; repeatable [default: the whole subnet]
+    #[arg(long, value_name = "FIRST-LAST", requires = "gateway")]
+    pub(crate) pool: Vec<String>,
+
+    /// Default router of machines, or `none`; repeatable, best first [default: the gateway]
+    #[arg(long, value_name = "ADDRESS|none", requires = "gateway")]
+    pub(crate) router: Vec<String>,
+
+    /// Name server of machines, or `none`; repeatable, best first [default: the gateway]
+    #[arg(long, value_name = "ADDRESS|none", requires = "gateway")]
+    pub(crate) dns: Vec<String>,
+
+    /// Domain that machines try for a short name; repeatable [default: --domain]
+    #[arg(long, value_name = "NAME", requires = "gateway")]
+    pub(crate) search: Vec<String>,
+
+    /// Time server of machines; repeatable [default: none]
+    #[arg(long, value_name = "ADDRESS", requires = "gateway")]
+    pub(crate) ntp: Vec<std::net::Ipv4Addr>,
+
+    /// Route that machines get beside the default one; repeatable
+    ///
+    /// For example 10.9.0.0/16=10.77.0.5, by way of a machine.
+    #[arg(long, value_name = "SUBNET=ADDRESS", requires = "gateway")]
+    pub(crate) route: Vec<String>,
+
+    /// Any other DHCP option, by number; repeatable
+    ///
+    /// The value is text, or `ip:` with addresses, `u8:`, `u16:` or `u32:` with a number, `hex:` with
+    /// octets. For example 66=boot.lab, 150=ip:10.77.0.5 or 252=hex:0a.
+    #[arg(long, value_name = "CODE=VALUE", requires = "gateway")]
+    pub(crate) dhcp_option: Vec<String>,
+
     /// Leave the way out to the host's own rules: no nftables table, no forwarding
     #[arg(long, requires = "gateway", conflicts_with_all = ["uplink", "lan"])]
     pub(crate) no_masquerade: bool,
@@ -46,6 +79,18 @@ pub(crate) struct GatewayFlags {
     /// IPv6 for machines
     #[arg(long, value_name = "MODE", value_enum, default_value = "off", requires = "gateway")]
     pub(crate) ipv6: Ipv6Flag,
+
+    /// IPv6 prefix of machines [default: a random one in fd00::/8, kept]
+    #[arg(long, value_name = "PREFIX/64", requires = "gateway")]
+    pub(crate) ipv6_prefix: Option<String>,
+
+    /// Let every port send what otherwise only the gateway's may; on the gateway, on all nodes
+    ///
+    /// While there is a gateway, answers of DHCP servers, router advertisements and claims to the
+    /// gateway's addresses are dropped at all other ports, and told. For labs with a DHCP server or a
+    /// router of their own.
+    #[arg(long)]
+    pub(crate) no_guard: bool,
 }
 
 /// What `--lan` may say.

@@ -1,13 +1,18 @@
 //! From the gateway's flags to a configuration that holds together.
 
+mod offered;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
+use ether::MacAddr;
 use gateway::nft::InterfaceName;
-use gateway::{DomainName, LeaseTime, Subnet};
+use gateway::ra::UlaPrefix;
+use gateway::{DomainName, LeaseTime, Subnet, dhcp};
 
 use crate::cli::{GatewayFlags, Ipv6Flag, LanFlag};
+use offered::Offered;
 
 /// What an operator asks for with `--gateway`.
 #[derive(Debug, Clone)]
@@ -23,10 +28,16 @@ pub(crate) struct GatewayConfig {
     /// The domain of the machines' names.
     pub(crate) domain: DomainName,
     pub(crate) lease_time: LeaseTime,
+    /// What machines are told beside their addresses.
+    offered: Offered,
     /// Whether machines get out at all.
     pub(crate) masquerade: bool,
     pub(crate) lan: LanFlag,
     pub(crate) ipv6: Ipv6Flag,
+    /// None for one that is drawn and kept.
+    pub(crate) ipv6_prefix: Option<UlaPrefix>,
+    /// Whether other ports are kept from doing the gateway's work.
+    pub(crate) guards: bool,
     /// Where leases and forwarded ports are kept.
     pub(crate) state: PathBuf,
 }
@@ -47,15 +58,19 @@ impl GatewayConfig {
         node: &str,
         state: PathBuf,
     ) -> anyhow::Result<Option<Self>> {
-        let Some(text) = flags.gateway else { return Ok(None) };
+        let Some(text) = flags.gateway.clone() else { return Ok(None) };
         let (address, subnet) = Subnet::parse_interface(&text).context("--gateway")?;
         if !subnet.is_host(address) || !(8..=30).contains(&subnet.prefix_len()) {
             bail!(
                 "--gateway {text}: that is not the address of one host in a subnet of /8 to /30; write for example 10.77.0.1/24"
             );
         }
+        if flags.no_masquerade && flags.ipv6 == Ipv6Flag::Nat66 {
+            bail!("--ipv6 nat66 is masquerade; leave --no-masquerade out, or take --ipv6 local");
+        }
+        let offered = Offered::new(&flags)?;
         let interface = flags.gateway_if.unwrap_or_else(|| interface_of(node));
-        Ok(Some(Self {
+        let config = Self {
             address,
             subnet,
             interface: interface.parse().context("--gateway-if")?,
@@ -63,11 +78,43 @@ impl GatewayConfig {
             uplink: flags.uplink.as_deref().map(str::parse).transpose().context("--uplink")?,
             domain: flags.domain.parse().context("--domain")?,
             lease_time: LeaseTime::new(flags.lease_time),
+            offered,
             masquerade: !flags.no_masquerade,
             lan: flags.lan,
             ipv6: flags.ipv6,
+            ipv6_prefix: {
+                let given = flags.ipv6_prefix.as_deref();
+                given.map(str::parse).transpose().context("--ipv6-prefix")?
+            },
+            guards: !flags.no_guard,
             state,
-        }))
+        };
+        // Any station will do to see whether the rest holds together.
+        config.dhcp(MacAddr([2, 0, 0, 0, 0, 1])).validate().context("--gateway")?;
+        Ok(Some(config))
+    }
+
+    /// What the DHCP server of a gateway with that station goes by.
+    pub(crate) fn dhcp(&self, mac: MacAddr) -> dhcp::Config {
+        let mut dhcp = dhcp::Config::new(self.subnet, self.address, mac);
+        dhcp.lease_time = self.lease_time;
+        dhcp.domain = Some(self.domain.clone());
+        dhcp.mtu = (self.mtu != 1500).then_some(self.mtu);
+        self.offered.fill_in(&mut dhcp);
+        dhcp
+    }
+
+    /// Whether machines ask the gateway for names.
+    pub(crate) fn offers_own_dns(&self) -> bool {
+        self.offered.dns.is_none()
+    }
+
+    /// The domains that machines try for a short name.
+    pub(crate) fn search_list(&self) -> Vec<DomainName> {
+        match &self.offered.search[..] {
+            [] => vec![self.domain.clone()],
+            search => search.to_vec(),
+        }
     }
 }
 

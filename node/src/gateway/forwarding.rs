@@ -1,121 +1,73 @@
 //! Whether the host's kernel passes packets on: switched on where it must be, told, and switched off
 //! again.
 //!
-//! Linux decides by the interface that a packet comes in by (`ip-sysctl.rst`,
+//! Linux decides by the interface that an IPv4 packet comes in by (`ip-sysctl.rst`,
 //! `conf/interface/forwarding`), so only the gateway's interface and the ways out are switched on,
-//! and the host is no router between its other networks. What was switched on is written down first:
-//! a node that is killed leaves it on, and the next one switches it off. It is left on where
-//! somebody has switched all interfaces on meanwhile.
+//! and the host is no router between its other networks. For IPv6 there is one switch for all. A
+//! host that forwards IPv6 takes no router advertisements any more, and loses its own IPv6, unless
+//! `accept_ra` is 2: so that comes first, wherever it was 1, and for interfaces to come.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use super::sysctl::{self, Sysctls};
 
-use super::clocks;
+/// Where IPv6 has its settings for each interface.
+const IPV6_CONFIGURATION: &str = "/proc/sys/net/ipv6/conf";
 
-const CONFIGURATION: &str = "/proc/sys/net/ipv4/conf";
+const IPV6_FORWARDING: &str = "ipv6/conf/all/forwarding";
 
-/// What this node has switched on.
-#[derive(Debug)]
-pub(super) struct Forwarding {
-    /// Where it is written down.
-    note: PathBuf,
-    ours: BTreeSet<String>,
+/// Switches on what must be, and off what need not be any more. `interfaces` forward IPv4.
+pub(super) fn follow(
+    sysctls: &mut Sysctls,
+    interfaces: &BTreeSet<String>,
+    ipv6: bool,
+) -> anyhow::Result<()> {
+    let wanted: BTreeSet<String> = interfaces.iter().map(|name| ipv4(name)).collect();
+    sysctls.retain(|name| if name.starts_with("ipv6/") { ipv6 } else { wanted.contains(name) })?;
+    for name in &wanted {
+        if sysctls.set(name, "1")? == Some(true) {
+            tracing::info!(setting = %name, "IPv4 forwarding switched on until this node ends");
+        }
+    }
+    if ipv6 { forward_ipv6(sysctls) } else { Ok(()) }
 }
 
-impl Forwarding {
-    /// Takes over what a node that was killed in this boot of the host has left.
-    pub(super) fn take_over(state: &Path) -> Self {
-        let note = state.join("forwarding");
-        let text = fs::read_to_string(&note).unwrap_or_default();
-        let mut lines = text.lines();
-        let ours = match lines.next() {
-            Some(boot) if boot == clocks::boot_text() => lines.map(str::to_owned).collect(),
-            _ => BTreeSet::new(),
-        };
-        Self { note, ours }
-    }
-
-    /// The interfaces that pass packets on because this node wants it.
-    pub(super) fn ours(&self) -> impl Iterator<Item = &str> {
-        self.ours.iter().map(String::as_str)
-    }
-
-    /// Switches on what must be, and off what need not be any more.
-    pub(super) fn set(&mut self, wanted: &BTreeSet<String>) -> anyhow::Result<()> {
-        for interface in self.ours.difference(wanted) {
-            restore(interface);
-        }
-        let before = self.ours.clone();
-        self.ours.retain(|interface| wanted.contains(interface));
-        for interface in wanted {
-            if read(interface).as_deref() == Some("0") {
-                self.ours.insert(interface.clone());
+fn forward_ipv6(sysctls: &mut Sysctls) -> anyhow::Result<()> {
+    if !sysctls.is_ours(IPV6_FORWARDING) && sysctl::read(IPV6_FORWARDING).as_deref() == Some("0") {
+        for interface in ipv6_interfaces() {
+            let accept = format!("ipv6/conf/{interface}/accept_ra");
+            if sysctl::read(&accept).as_deref() == Some("1") {
+                sysctls.set(&accept, "2")?;
             }
         }
-        if self.ours != before {
-            self.write_down()?;
+        // Switching it off for all will switch off those that are on already.
+        let before: Vec<String> = ipv6_interfaces()
+            .iter()
+            .map(|interface| format!("ipv6/conf/{interface}/forwarding"))
+            .filter(|name| sysctl::read(name).as_deref() == Some("1"))
+            .collect();
+        sysctls.set(IPV6_FORWARDING, "1")?;
+        for name in before {
+            sysctls.keep(&name)?;
         }
-        for interface in &self.ours {
-            if read(interface).as_deref() != Some("0") {
-                continue;
-            }
-            fs::write(file_of(interface), "1").with_context(|| {
-                format!(
-                    "cannot switch forwarding on for {interface}; run: sysctl -w net.ipv4.conf.{interface}.forwarding=1"
-                )
-            })?;
-            tracing::info!(interface, "IPv4 forwarding switched on until this node ends");
-        }
-        Ok(())
+        tracing::info!("IPv6 forwarding switched on until this node ends");
     }
-
-    fn write_down(&self) -> anyhow::Result<()> {
-        let failed = || format!("cannot write {}", self.note.display());
-        if self.ours.is_empty() {
-            return match fs::remove_file(&self.note) {
-                Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err).with_context(failed),
-                Ok(()) | Err(_) => Ok(()),
-            };
-        }
-        let mut text = clocks::boot_text();
-        for interface in &self.ours {
-            text.push('\n');
-            text.push_str(interface);
-        }
-        let mut file = fs::File::create(&self.note).with_context(failed)?;
-        file.write_all(text.as_bytes()).with_context(failed)
-    }
+    Ok(())
 }
 
-impl Drop for Forwarding {
-    fn drop(&mut self) {
-        for interface in std::mem::take(&mut self.ours) {
-            restore(&interface);
-        }
-        if let Err(err) = self.write_down() {
-            tracing::warn!("{}", crate::logging::in_one_line(&err));
-        }
-    }
+/// The interfaces that forward IPv4 because this node wants it.
+pub(super) fn switched_on(sysctls: &Sysctls) -> impl Iterator<Item = &str> {
+    sysctls.names().filter_map(|name| name.strip_prefix("ipv4/conf/")?.strip_suffix("/forwarding"))
 }
 
-fn file_of(interface: &str) -> PathBuf {
-    Path::new(CONFIGURATION).join(interface).join("forwarding")
+fn ipv4(interface: &str) -> String {
+    format!("ipv4/conf/{interface}/forwarding")
 }
 
-/// `None` when there is no such interface.
-fn read(interface: &str) -> Option<String> {
-    Some(fs::read_to_string(file_of(interface)).ok()?.trim().to_owned())
-}
-
-fn restore(interface: &str) {
-    // Somebody wants every interface to forward: it is not ours any more.
-    if read("all").as_deref() == Some("1") {
-        return;
-    }
-    // An interface that is gone has taken its setting with it.
-    let _ = fs::write(file_of(interface), "0");
+/// All that have a setting, those to come (`default`) included; `all` is a setting of its own kind.
+fn ipv6_interfaces() -> Vec<String> {
+    let entries = fs::read_dir(IPV6_CONFIGURATION).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name != "all").collect()
 }

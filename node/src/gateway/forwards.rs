@@ -2,7 +2,6 @@
 //! are at the moment, when names stand for addresses.
 
 use std::fmt;
-use std::io::{self, Write as _};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -158,15 +157,7 @@ impl Forwards {
     /// Those that were wanted when the node ended.
     pub(super) fn load(state: &Path) -> anyhow::Result<Self> {
         let path = state.join("forwards.json");
-        let list = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!("{} is damaged; remove it and forward the ports again", path.display())
-            })?,
-            Err(err) if err.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(err) => {
-                return Err(err).with_context(|| format!("cannot read {}", path.display()));
-            }
-        };
+        let list = cable::store::load(&path)?.unwrap_or_default();
         Ok(Self { path, list })
     }
 
@@ -202,30 +193,34 @@ impl Forwards {
             rules.add_forward(now)?;
         }
         let view = forward.view(leases);
+        let before = self.list.clone();
         self.list.push(forward);
         self.list.sort_by_key(|forward| (forward.protocol.clone(), forward.port, forward.listen));
-        self.save()?;
+        self.save_or(before)?;
         Ok(view)
     }
 
     /// Removes one, or those of a port at every address. Whether there was any.
     pub(super) fn remove(&mut self, protocol: Protocol, outside: Outside) -> anyhow::Result<bool> {
-        let before = self.list.len();
+        let before = self.list.clone();
         self.list.retain(|forward| {
             let meant = outside.listen.is_none() || forward.listen == outside.listen;
             !(forward.protocol() == Some(protocol) && forward.port == outside.port && meant)
         });
-        self.save()?;
-        Ok(self.list.len() < before)
+        let removed = self.list.len() < before.len();
+        if removed {
+            self.save_or(before)?;
+        }
+        Ok(removed)
     }
 
-    fn save(&self) -> anyhow::Result<()> {
-        let failed = || format!("cannot write {}", self.path.display());
-        let aside = self.path.with_extension("new");
-        let text = serde_json::to_vec_pretty(&self.list).expect("plain data has a JSON form");
-        let mut file = std::fs::File::create(&aside).with_context(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).with_context(failed)?;
-        std::fs::rename(&aside, &self.path).with_context(failed)
+    /// What is not on disk is not so.
+    fn save_or(&mut self, before: Vec<Forward>) -> anyhow::Result<()> {
+        let saved = cable::store::save(&self.path, &self.list);
+        if saved.is_err() {
+            self.list = before;
+        }
+        Ok(saved?)
     }
 }
 

@@ -1,20 +1,23 @@
 //! The gateway's interface and the host's routes, by rtnetlink.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use anyhow::{Context as _, bail};
 use ether::MacAddr;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use gateway::Subnet;
+use gateway::nft::Ipv6Network;
 use gateway::overlap::{self, HostRoute};
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::LinkAttribute;
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-use super::GatewayConfig;
+use super::{GatewayConfig, sysctl};
 
 /// A connection to the kernel's network configuration.
 #[derive(Debug, Clone)]
@@ -28,16 +31,20 @@ pub(super) struct Routes {
     pub(super) networks: Vec<HostRoute>,
     /// The interfaces of the default routes.
     pub(super) uplinks: BTreeSet<String>,
+    /// Those of IPv6.
+    pub(super) uplinks_ipv6: BTreeSet<String>,
+    /// The IPv6 networks that the host is on.
+    pub(super) networks_ipv6: Vec<Ipv6Network>,
 }
 
 impl Netlink {
     /// Connects. `changed` is told whenever routes or interfaces may have changed.
-    pub(super) fn connect(changed: Rc<Notify>) -> anyhow::Result<Self> {
-        let groups = [MulticastGroup::Ipv4Route, MulticastGroup::Link];
+    pub(super) fn connect(changed: Rc<Notify>, tasks: &mut JoinSet<()>) -> anyhow::Result<Self> {
+        let groups = [MulticastGroup::Ipv4Route, MulticastGroup::Ipv6Route, MulticastGroup::Link];
         let (connection, handle, mut messages) = rtnetlink::new_multicast_connection(&groups)
             .context("cannot ask the kernel for its network configuration")?;
-        tokio::task::spawn_local(connection);
-        tokio::task::spawn_local(async move {
+        tasks.spawn_local(connection);
+        tasks.spawn_local(async move {
             // What they say is not read: how things are is asked for when it matters.
             while messages.next().await.is_some() {
                 changed.notify_one();
@@ -66,8 +73,12 @@ impl Netlink {
         overlap::check(config.subnet, &self.routes(&interface).await?.networks).context("--gateway")
     }
 
-    /// Gives the interface its address and MTU and brings it up. Gives its MAC address.
-    pub(super) async fn configure(&self, config: &GatewayConfig) -> anyhow::Result<MacAddr> {
+    /// Gives the interface its addresses and MTU and brings it up. Gives its MAC address.
+    pub(super) async fn configure(
+        &self,
+        config: &GatewayConfig,
+        ipv6: impl FnOnce(MacAddr) -> Vec<Ipv6Addr>,
+    ) -> anyhow::Result<MacAddr> {
         let name = config.interface.to_string();
         let failed = || format!("cannot configure interface {name}");
         let mut links = self.handle.link().get().match_name(name.clone()).execute();
@@ -77,11 +88,28 @@ impl Netlink {
             LinkAttribute::Address(octets) => octets.first_chunk::<6>().copied().map(MacAddr),
             _ => None,
         });
+        let mac = mac.with_context(failed)?;
         let (address, length) = (IpAddr::V4(config.address), config.subnet.prefix_len());
         self.handle.address().add(index, address, length).execute().await.with_context(failed)?;
+        // Machines are no routers for this host. Without IPv6 in the kernel there is no setting.
+        let _ = sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0");
+        let addresses = ipv6(mac);
+        if !addresses.is_empty() {
+            // The kernel makes no link-local address beside ours.
+            let _ = sysctl::write(&format!("ipv6/conf/{name}/addr_gen_mode"), "1");
+        }
         let up = LinkUnspec::new_with_index(index).mtu(config.mtu.into()).up().build();
         self.handle.link().set(up).execute().await.with_context(failed)?;
-        mac.with_context(failed)
+        // Without a search for duplicates: the mesh keeps others from using them, and who listens there
+        // need not wait.
+        for address in addresses {
+            let mut add = self.handle.address().add(index, address.into(), 64);
+            add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+            add.execute().await.with_context(|| {
+                format!("cannot give {name} the IPv6 address {address}; is IPv6 switched off on this host? sysctl net.ipv6.conf.all.disable_ipv6 says so, and --ipv6 off does without")
+            })?;
+        }
+        Ok(mac)
     }
 
     /// The host's IPv4 routes, without those of the gateway's own interface.
@@ -113,7 +141,41 @@ impl Netlink {
                 routes.networks.push(HostRoute { destination, interface });
             }
         }
+        self.read_ipv6(own, &names, &mut routes).await?;
         Ok(routes)
+    }
+
+    async fn read_ipv6(
+        &self,
+        own: &str,
+        names: &BTreeMap<u32, String>,
+        routes: &mut Routes,
+    ) -> anyhow::Result<()> {
+        let all = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        let mut messages = self.handle.route().get(all).execute();
+        while let Some(route) = messages.try_next().await.context("cannot read the IPv6 routes")? {
+            if route.header.kind != RouteType::Unicast {
+                continue;
+            }
+            let interfaces = interfaces_of(&route).into_iter();
+            let others: BTreeSet<String> = interfaces
+                .filter_map(|index| names.get(&index).cloned())
+                .filter(|name| name != own)
+                .collect();
+            let prefix_len = route.header.destination_prefix_length;
+            let address = route.attributes.iter().find_map(|attribute| match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet6(address)) => Some(*address),
+                _ => None,
+            });
+            match address {
+                _ if prefix_len == 0 => routes.uplinks_ipv6.extend(others),
+                Some(address) if !others.is_empty() && !address.is_unicast_link_local() => {
+                    routes.networks_ipv6.push(Ipv6Network { address, prefix_len });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The names of all interfaces, by index.

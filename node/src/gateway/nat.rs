@@ -17,6 +17,9 @@ use crate::logging;
 /// How soon the table is made again when its holder has ended.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How soon a change that failed is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// The rules that shall be in force.
 #[derive(Debug)]
 pub(super) struct Nat {
@@ -68,6 +71,17 @@ impl Nat {
         }
     }
 
+    /// Looks whether the table is there. On an old kernel anybody may remove it.
+    pub(super) async fn look(&self) {
+        let table = self.rules.borrow().config().table.to_string();
+        if !nft::kernel_has_owners()
+            && nft::run(&["list", "table", "inet", &table], "").await.is_err()
+        {
+            tracing::warn!(table, "somebody has removed the nftables table; it is made again");
+            self.changed.notify_one();
+        }
+    }
+
     /// Why the rules are not in force, if so.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.borrow().clone()
@@ -89,7 +103,13 @@ impl Nat {
                 () = self.changed.notified() => {
                     let rules = self.rules();
                     let result = holder.set(&rules).await;
+                    let has_failed = result.is_err();
                     self.note(result);
+                    if has_failed {
+                        // What was in force stays until this succeeds.
+                        tokio::time::sleep(RETRY).await;
+                        self.changed.notify_one();
+                    }
                 }
                 trouble = holder.trouble() => match trouble {
                     Trouble::Complaint(complaint) => tracing::warn!(complaint, "nft complains"),

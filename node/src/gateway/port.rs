@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 /// Frames that may wait. Full: the newest is dropped; clients repeat themselves.
 const CAPACITY: usize = 4096;
 
+/// The longest frame for us: more than any client's message has. Longer ones are the host's.
+const LONGEST: usize = 2048;
+
 /// Frames for the DHCP server and the advertiser, each with the node where it entered the mesh.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
@@ -32,7 +35,7 @@ pub(crate) enum Course {
 impl Inbox {
     /// Looks at a frame, and keeps a complete copy if it is for us.
     pub(crate) fn offer(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) -> Course {
-        let course = course_of(frame);
+        let course = if frame.len() > LONGEST { Course::Host } else { course_of(frame) };
         if course != Course::Host {
             self.keep(vnet, frame, ingress);
         }
@@ -138,6 +141,9 @@ mod tests {
         let (copy, from) = inbox.take().unwrap();
         assert_eq!(from, nick);
         assert_ne!(copy[14 + 20 + 6..], [0, 0]);
+        let long = [&udp(67)[..], &[0; LONGEST]].concat();
+        assert_eq!(inbox.offer(VnetHeader::PLAIN, &long, nick), Course::Host);
+        assert!(inbox.is_empty(), "memory is not a guest's to fill");
         for _ in 0..CAPACITY + 1 {
             inbox.offer(VnetHeader::PLAIN, &udp(67), nick);
         }

@@ -17,12 +17,8 @@ use crate::driver::{Shard, now};
 
 /// Carries out a request about leases or forwarded ports.
 pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
-    let Some(gateway) = shard.gateway.get() else {
-        return Err(Failure::new(
-            "nothing was done",
-            format!("node {} is not the gateway", shard.name),
-            "ask the node that runs with --gateway (vdecable --node NAME, on its host)",
-        ));
+    let Some(gateway) = shard.role.gateway() else {
+        return Err(no_gateway(shard));
     };
     match request {
         Request::Leases => Ok(Answer::Leases { leases: gateway.lease_views(shard) }),
@@ -38,6 +34,24 @@ pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Fa
         Request::ForwardRemove { protocol, port } => gateway.remove_forward(&protocol, &port),
         _ => unreachable!("the node has dealt with every other request"),
     }
+}
+
+/// Says which node to ask instead.
+fn no_gateway(shard: &Shard) -> Failure {
+    let gateways = shard.plane.borrow().mesh().gateways();
+    let serving = gateways.iter().find(|view| view.claim.is_active);
+    let name = serving.map(|view| shard.reporter.named(shard, &view.who).name);
+    let (why, fix) = match name {
+        Some(name) => (
+            format!("node {} is not the gateway, node {name} is", shard.name),
+            format!("on that host: vdecable --node {name}"),
+        ),
+        None => (
+            format!("node {} is not the gateway, and it knows none", shard.name),
+            "start a node with --gateway ADDRESS/LENGTH".to_owned(),
+        ),
+    };
+    Failure::new("nothing was done", why, fix)
 }
 
 impl Gateway {
@@ -193,7 +207,7 @@ impl Gateway {
                 Ipv6Flag::Nat66 => "nat66",
             }
             .to_owned(),
-            ipv6_prefix: None,
+            ipv6_prefix: self.ipv6.map(|ipv6| ipv6.prefix.to_string()),
             leases: bound,
             pool: pool_size(server.config().subnet),
             durable: server.not_durable().is_none(),

@@ -5,7 +5,7 @@ mod upstream;
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,10 @@ use gateway::{DomainName, Subnet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use super::GatewayConfig;
+use super::ipv6::Ipv6;
 use upstream::Upstreams;
 
 /// IANA, Service Names: `domain`.
@@ -46,6 +48,7 @@ type Leases = Rc<RefCell<Server>>;
 pub(super) struct Resolver {
     names: Names,
     subnet: Subnet,
+    ipv6: Option<Ipv6>,
     leases: Leases,
     upstreams: Upstreams,
     forwarded: Arc<Semaphore>,
@@ -59,28 +62,44 @@ fn names(config: &GatewayConfig) -> Names {
     Names { domain: Some(domain), gateway_name, gateway, subnet }
 }
 
+async fn listen(
+    address: SocketAddr,
+    config: &GatewayConfig,
+) -> anyhow::Result<(UdpSocket, TcpListener)> {
+    let failed = |err: io::Error| match err.kind() {
+        io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "cannot answer DNS on {address}: another name server of this host listens on every address; let it leave out {} (dnsmasq: bind-interfaces; unbound, bind9: list its addresses)",
+            config.interface
+        ),
+        _ => anyhow::Error::new(err).context(format!("cannot answer DNS on {address}")),
+    };
+    let udp = UdpSocket::bind(address).await.map_err(failed)?;
+    let tcp = TcpListener::bind(address).await.map_err(failed)?;
+    Ok((udp, tcp))
+}
+
 impl Resolver {
     /// Answers from now on.
-    pub(super) async fn start(config: &GatewayConfig, leases: Leases) -> anyhow::Result<Rc<Self>> {
-        let address = SocketAddr::from((config.address, PORT));
-        let failed = |err: io::Error| match err.kind() {
-            io::ErrorKind::AddrInUse => anyhow::anyhow!(
-                "cannot answer DNS on {address}: another name server of this host listens on every address; let it leave out {} (dnsmasq: bind-interfaces; unbound, bind9: list its addresses)",
-                config.interface
-            ),
-            _ => anyhow::Error::new(err).context(format!("cannot answer DNS on {address}")),
-        };
-        let udp = UdpSocket::bind(address).await.map_err(failed)?;
-        let tcp = TcpListener::bind(address).await.map_err(failed)?;
+    pub(super) async fn start(
+        config: &GatewayConfig,
+        ipv6: Option<Ipv6>,
+        leases: Leases,
+        tasks: &mut JoinSet<()>,
+    ) -> anyhow::Result<Rc<Self>> {
+        let own = [Some(IpAddr::V4(config.address)), ipv6.map(|ipv6| ipv6.address().into())];
         let resolver = Rc::new(Self {
             names: names(config),
             subnet: config.subnet,
+            ipv6,
             leases,
-            upstreams: Upstreams::new(config.address),
+            upstreams: Upstreams::new(own.into_iter().flatten().collect()),
             forwarded: Arc::new(Semaphore::new(FORWARDED)),
         });
-        tokio::task::spawn_local(resolver.clone().serve_udp(Rc::new(udp)));
-        tokio::task::spawn_local(resolver.clone().serve_tcp(tcp));
+        for address in own.into_iter().flatten() {
+            let (udp, tcp) = listen(SocketAddr::from((address, PORT)), config).await?;
+            tasks.spawn_local(resolver.clone().serve_udp(Rc::new(udp)));
+            tasks.spawn_local(resolver.clone().serve_tcp(tcp));
+        }
         Ok(resolver)
     }
 
@@ -91,11 +110,10 @@ impl Resolver {
 
     /// Only machines are answered: whoever reaches this address from outside is not one.
     fn is_machine(&self, address: SocketAddr) -> bool {
-        let unmapped: Option<Ipv4Addr> = match address {
-            SocketAddr::V4(address) => Some(*address.ip()),
-            SocketAddr::V6(address) => address.ip().to_ipv4_mapped(),
-        };
-        unmapped.is_some_and(|address| self.subnet.contains(address))
+        match address.ip().to_canonical() {
+            IpAddr::V4(address) => self.subnet.contains(address),
+            IpAddr::V6(address) => self.ipv6.is_some_and(|ipv6| ipv6.prefix.contains(address)),
+        }
     }
 
     fn answer(&self, query: &[u8], transport: Transport) -> Answer {

@@ -94,6 +94,7 @@ impl Plane {
         self.follow_stations(now);
         self.follow_loops(now);
         self.send_packets(now);
+        self.follow_gateways();
         self.mesh.poll_timeout()
     }
 
@@ -208,14 +209,6 @@ impl Plane {
             StationVerdict::Refused => Err(DropReason::ForeignSource),
             StationVerdict::Here | StationVerdict::Elsewhere => Ok(()),
         }
-    }
-
-    /// A station that is here for as long as the node runs, heard or not, and nowhere else.
-    pub(crate) fn keep_station(&mut self, mac: MacAddr, port: PortId, now: Instant) {
-        let station = Station { vlan: VlanId::ZERO, mac };
-        self.kept = Some((station, port));
-        self.mesh.handle_station(station.vlan, mac, Heard::Static, now);
-        self.mesh_wake.notify_one();
     }
 
     fn is_kept(&self, station: Station) -> bool {

@@ -151,6 +151,7 @@ impl Plane {
             return Ok(self.nowhere());
         }
         let header = FrameHeader::parse(bytes)?;
+        self.inspect(ingress, bytes, now)?;
         let verdict = self.bridge.handle_frame(ingress, &header, now);
         self.follow_changes(Some((&header, bytes)), now)?;
         match verdict {
@@ -273,7 +274,7 @@ impl Plane {
     }
 
     /// Sends a frame of the node's own by one access port.
-    pub(super) fn send_own(&mut self, port: PortId, bytes: &[u8], now: Instant) {
+    pub(crate) fn send_own(&mut self, port: PortId, bytes: &[u8], now: Instant) {
         self.send_alone(port, bytes, self.nowhere(), now);
     }
 

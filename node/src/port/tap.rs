@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::ops::Range;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use arrayvec::ArrayVec;
@@ -12,12 +12,13 @@ use ether::limits::MAX_SUPER_FRAME;
 use fabric::{DropReason, PortId};
 use mesh::Nick;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::{Counters, Part, PortIo};
 use crate::config::{Offload, TapAddress};
 use crate::driver::{Shard, now};
 use crate::gateway::{Course, Inbox};
-use crate::plane::{BATCH, Frame, Frames, Newcomer};
+use crate::plane::{BATCH, Frame, Frames, Newcomer, Place};
 use crate::pressure::{Congested, wait_for_room};
 use crate::sys::tap::Device;
 
@@ -46,21 +47,55 @@ pub(crate) fn plug_in(shard: &Rc<Shard>, at: &TapAddress, offload: Offload) -> a
         TapAddress::Name(name) => Device::open(name, shard.identity.interface_mac(name), offload)?,
         TapAddress::Descriptor(number) => Device::inherit(*number, offload)?,
     };
-    plug_in_device(shard, Tap::new(device, None)).map(drop)
+    let (_, _task) = plug_in_device(shard, Tap::new(device, None), || {})?;
+    Ok(())
 }
 
-/// Makes the gateway's interface and plugs it in.
+/// The gateway's interface, which goes when this does.
+#[derive(Debug)]
+pub(crate) struct GatewayPlug {
+    shard: Weak<Shard>,
+    place: Place,
+    task: JoinHandle<()>,
+}
+
+impl GatewayPlug {
+    pub(crate) fn port(&self) -> PortId {
+        self.place.port
+    }
+}
+
+impl Drop for GatewayPlug {
+    fn drop(&mut self) {
+        // Its task unplugs it when the interface is deleted by somebody else.
+        if let Some(shard) = self.shard.upgrade()
+            && !self.task.is_finished()
+        {
+            self.task.abort();
+            shard.plane.borrow_mut().unplug(self.place);
+        }
+    }
+}
+
+/// Makes the gateway's interface and plugs it in. `gone` is told when somebody deletes it.
 pub(crate) fn plug_in_gateway(
     shard: &Rc<Shard>,
     name: &str,
     inbox: Rc<Inbox>,
-) -> anyhow::Result<PortId> {
+    gone: Rc<Notify>,
+) -> anyhow::Result<GatewayPlug> {
     let mac = shard.identity.interface_mac(name);
     let device = Device::open(name, mac, Offload::WherePossible)?;
-    plug_in_device(shard, Tap::new(device, Some(inbox)))
+    let tap = Tap::new(device, Some(inbox));
+    let (place, task) = plug_in_device(shard, tap, move || gone.notify_one())?;
+    Ok(GatewayPlug { shard: Rc::downgrade(shard), place, task })
 }
 
-fn plug_in_device(shard: &Rc<Shard>, tap: Tap) -> anyhow::Result<PortId> {
+fn plug_in_device(
+    shard: &Rc<Shard>,
+    tap: Tap,
+    gone: impl FnOnce() + 'static,
+) -> anyhow::Result<(Place, JoinHandle<()>)> {
     let tap = Rc::new(tap);
     let newcomer = Newcomer {
         io: PortIo::Tap(tap.clone()),
@@ -70,7 +105,7 @@ fn plug_in_device(shard: &Rc<Shard>, tap: Tap) -> anyhow::Result<PortId> {
     };
     let place = shard.plane.borrow_mut().plug_in(None, newcomer)?;
     let shard = shard.clone();
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         let name = tap.device.name().to_owned();
         let err = tokio::select! {
             biased;
@@ -79,8 +114,9 @@ fn plug_in_device(shard: &Rc<Shard>, tap: Tap) -> anyhow::Result<PortId> {
         };
         shard.plane.borrow_mut().unplug(place);
         tracing::warn!(tap = name, %err, "the interface is gone; its port is closed");
+        gone();
     });
-    Ok(place.port)
+    Ok((place, task))
 }
 
 /// Tells the data plane when the interface is up, and when it is not.

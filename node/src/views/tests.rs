@@ -28,6 +28,7 @@ fn view(key: NodeKey, name: &str, route: Option<(u16, u32)>, links: &[(NodeKey, 
         route: route.map(|(hops, cost)| RouteView { hops, cost, next: B }),
         links: links.iter().map(|&(peer, cost)| LinkView { peer, cost }).collect(),
         stations: 3,
+        gateway: None,
         age: Duration::from_secs(1),
     }
 }

@@ -10,7 +10,10 @@ use super::budget::Budget;
 use super::event::RefusalReason;
 use crate::authority::{Authority, NodeKey};
 use crate::message::{DigestEntry, SlotVersion};
-use crate::record::{Incarnation, LinkState, Record, Slot, StationPage, station_page_is_plausible};
+use crate::record::{
+    GatewayClaim, GatewayRecord, Incarnation, LinkState, Record, Slot, StationPage,
+    station_page_is_plausible,
+};
 
 /// A node that cannot be reached is forgotten after this time (the maximum age of IS-IS,
 /// ISO/IEC 10589 7.3.16.3). What a reachable node has said does not age: it is in force because
@@ -394,6 +397,10 @@ fn check_body(record: &Record) -> Result<Option<LinkState>, RefusalReason> {
             let notices = record.decode::<crate::record::Notices>();
             notices.map(|_| None).ok_or(RefusalReason::Body)
         }
+        Slot::GATEWAY => match record.decode::<GatewayRecord>() {
+            Some(claims) if claims.iter().all(GatewayClaim::is_plausible) => Ok(None),
+            _ => Err(RefusalReason::Body),
+        },
         slot if slot.is_page() => match record.decode::<StationPage>() {
             Some(page) if station_page_is_plausible(&page) => Ok(None),
             _ => Err(RefusalReason::Body),

@@ -10,7 +10,7 @@ use super::{LinkId, PortId, PortState};
 use crate::authority::NodeKey;
 use crate::message::Name;
 use crate::nick::Nick;
-use crate::record::Notice;
+use crate::record::{Notice, Offence};
 
 /// Events that wait to be polled; beyond it the oldest is lost, and counted.
 const MAX_EVENTS: usize = 1024;
@@ -161,6 +161,20 @@ pub enum Event {
         mac: MacAddr,
         /// Where it is fixed.
         owner: Who,
+    },
+    /// Another node serves as the gateway.
+    GatewayServes(Who),
+    /// It does no more, or cannot be reached.
+    GatewayGone(Who),
+    /// A port of this node has begun to send what only the gateway may. Its frames of that kind are
+    /// dropped.
+    Guarded {
+        /// The port.
+        port: PortId,
+        /// What it sends.
+        offence: Offence,
+        /// The first station that did.
+        mac: MacAddr,
     },
     /// Two access ports are joined outside the mesh. One of them is blocked.
     LoopFound {

@@ -42,6 +42,10 @@ impl OwnNotices {
         self.now.keys().find(is_it).cloned()
     }
 
+    pub(super) fn count(&self, is_it: impl Fn(&&Notice) -> bool) -> usize {
+        self.now.keys().filter(is_it).count()
+    }
+
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.now.values().flatten().copied().chain(self.issue_at).min()
     }

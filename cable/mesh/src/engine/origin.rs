@@ -182,6 +182,7 @@ impl<A: Authority> Mesh<A> {
         self.events.push(Event::EpochRaised(epoch));
         self.issue_link_state(now);
         self.renew_notices(now);
+        self.renew_gateway(now);
         self.flush_all(now);
     }
 

@@ -163,6 +163,9 @@ impl<A: Authority> Mesh<A> {
         if notices.is_some() {
             self.notices_replaced(installed.index, notices, None, now);
         }
+        if installed.gone.iter().any(|record| record.slot == Slot::GATEWAY) {
+            self.gateways_changed(now);
+        }
         self.pages_gone(installed.index, &installed.gone, now);
         match slot {
             Slot::LINK_STATE => self.link_state_installed(installed, now),
@@ -173,6 +176,7 @@ impl<A: Authority> Mesh<A> {
                 let before = installed.replaced.as_ref();
                 self.notices_replaced(installed.index, before, after.as_ref(), now);
             }
+            Slot::GATEWAY => self.gateways_changed(now),
             _ => {}
         }
     }

@@ -14,7 +14,7 @@ use super::forwarding::{ByNick, Route, Tree};
 use super::topology::{OwnLink, Reach, Topology, Vertex};
 use super::{CONVERGENCE, Mesh, earlier};
 use crate::authority::Authority;
-use crate::record::LinkState;
+use crate::record::{LinkState, Slot};
 
 const RUN_DELAY: Duration = Duration::from_millis(10);
 const RUN_BURST: u32 = 10;
@@ -236,7 +236,11 @@ impl<A: Authority> Mesh<A> {
         let key = node.key;
         let who = self.who(key);
         self.events.push(if reachable { Event::NodeJoined(who) } else { Event::NodeLeft(who) });
+        let is_gateway = node.records.contains_key(&Slot::GATEWAY);
         self.database.set_reachable(index, reachable, now);
+        if is_gateway {
+            self.gateways_changed(now);
+        }
         for slot in self.database.take_untold(index) {
             self.spread(slot, key, None);
         }

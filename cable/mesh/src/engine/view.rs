@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::event::RefusalReason;
-use super::{LinkId, Mesh};
+use super::{LinkId, Mesh, gateways};
 use crate::authority::{Authority, NodeKey};
 use crate::message::Name;
 use crate::nick::Nick;
+use crate::record::{GatewayClaim, Slot};
 
 /// What has happened since the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +60,8 @@ pub struct NodeView {
     pub links: Vec<LinkView>,
     /// How many stations it claims.
     pub stations: usize,
+    /// What it says of the gateway's role.
+    pub gateway: Option<GatewayClaim>,
     /// How long ago its link state was replaced.
     pub age: Duration,
 }
@@ -127,6 +130,7 @@ impl<A: Authority> Mesh<A> {
                 } else {
                     self.stations.count_of(index) as usize
                 },
+                gateway: node.records.get(&Slot::GATEWAY).and_then(gateways::claim_of),
                 age: now.saturating_duration_since(node.updated),
             })
             .collect()

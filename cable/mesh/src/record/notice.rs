@@ -46,4 +46,26 @@ pub enum Notice {
         /// The key.
         key: NodeKey,
     },
+    /// A port sends what only the gateway may: its frames of that kind are dropped.
+    Guarded {
+        /// What the port leads to.
+        port: PortName,
+        /// Its number.
+        number: u32,
+        /// What it sends.
+        offence: Offence,
+        /// The first station that did.
+        mac: [u8; 6],
+    },
+}
+
+/// What only the gateway may send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Offence {
+    /// What DHCP servers say.
+    DhcpServer,
+    /// What routers say: router advertisements and redirects.
+    Router,
+    /// Claims to the gateway's own addresses.
+    GatewayAddress,
 }

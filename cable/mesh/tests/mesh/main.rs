@@ -5,6 +5,7 @@
 mod chaos;
 mod echo;
 mod faults;
+mod gateways;
 mod graph;
 mod identity;
 mod lab;

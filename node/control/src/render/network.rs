@@ -29,14 +29,23 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             node.cables.to_string(),
             node.stations.to_string(),
             format!("{} ago", duration(node.news_age_seconds)),
-            match (&node.reason, node.own) {
-                (_, true) => "this node".to_owned(),
-                (Some(reason), false) => format!("unreachable: {reason}"),
-                (None, false) => String::new(),
-            },
+            remarks(node),
         ]);
     }
     table.finish()
+}
+
+fn remarks(node: &NodeStatus) -> String {
+    let place = match (&node.reason, node.own) {
+        (_, true) => Some("this node".to_owned()),
+        (Some(reason), false) => Some(format!("unreachable: {reason}")),
+        (None, false) => None,
+    };
+    let role = node.gateway.as_ref().filter(|_| node.reachable).map(|role| match role.active {
+        true => format!("gateway {}", role.address),
+        false => "stands by as gateway".to_owned(),
+    });
+    place.into_iter().chain(role).collect::<Vec<_>>().join(", ")
 }
 
 /// The answer to `vdecable cables`: a table, and below it what is to be said of those that are down.

@@ -203,6 +203,7 @@ fn node(name: &str, key: &str, hops: Option<u16>) -> NodeStatus {
         next: hops.filter(|&hops| hops > 0).map(|_| "b".into()),
         cables: 2,
         stations: 4,
+        gateway: None,
         news_age_seconds: 12.0,
     }
 }

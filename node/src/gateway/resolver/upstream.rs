@@ -34,14 +34,14 @@ const SERVFAIL: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Upstreams {
     file: PathBuf,
-    /// The gateway's own address, where asking would go round in circles.
-    own: IpAddr,
+    /// The gateway's own addresses, where asking would go round in circles.
+    own: Vec<IpAddr>,
     read: RefCell<Option<(Instant, Vec<SocketAddr>)>>,
 }
 
 impl Upstreams {
-    pub(super) fn new(own: Ipv4Addr) -> Self {
-        Self { file: "/etc/resolv.conf".into(), own: own.into(), read: RefCell::default() }
+    pub(super) fn new(own: Vec<IpAddr>) -> Self {
+        Self { file: "/etc/resolv.conf".into(), own, read: RefCell::default() }
     }
 
     /// Those of now, best first.
@@ -51,7 +51,7 @@ impl Upstreams {
             Some((at, list)) if now().saturating_duration_since(*at) < FRESH => list.clone(),
             _ => {
                 let text = std::fs::read(&self.file).unwrap_or_default();
-                let list = name_servers(&String::from_utf8_lossy(&text), self.own);
+                let list = name_servers(&String::from_utf8_lossy(&text), &self.own);
                 *read = Some((now(), list.clone()));
                 list
             }
@@ -86,14 +86,17 @@ impl Upstreams {
 }
 
 /// The `nameserver` lines of `resolv.conf(5)`.
-fn name_servers(text: &str, own: IpAddr) -> Vec<SocketAddr> {
+fn name_servers(text: &str, own: &[IpAddr]) -> Vec<SocketAddr> {
     let addresses = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let address =
             words.next().filter(|word| *word == "nameserver").and_then(|_| words.next())?;
         address.parse::<IpAddr>().ok()
     });
-    addresses.filter(|address| *address != own).map(|address| (address, PORT).into()).collect()
+    addresses
+        .filter(|address| !own.contains(address))
+        .map(|address| (address, PORT).into())
+        .collect()
 }
 
 /// The part of a query that a reply repeats.
@@ -200,10 +203,10 @@ mod tests {
     fn the_hosts_resolvers_are_those_of_its_file_but_never_ourselves() {
         let text = "# nameserver 9.9.9.9\nsearch x\nnameserver 127.0.0.53\n\
                     nameserver 10.77.0.1\nnameserver\t2001:db8::53\nnameserver fe80::1%eth0\n";
-        let own = "10.77.0.1".parse().unwrap();
+        let own = ["10.77.0.1".parse().unwrap()];
         let expected: Vec<SocketAddr> =
             vec!["127.0.0.53:53".parse().unwrap(), "[2001:db8::53]:53".parse().unwrap()];
-        assert_eq!(name_servers(text, own), expected);
+        assert_eq!(name_servers(text, &own), expected);
     }
 
     #[test]
