@@ -11,7 +11,7 @@ use lab::process::{Signal, run};
 use lab::{Netns, Node, Scene, Suite, wait_until};
 
 /// How long what a machine would notice may take on a busy host.
-const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(15);
 
 /// What `udhcpc` runs: the interface gets what was offered.
 const LEASE_SCRIPT: &str = "#!/bin/sh
@@ -32,14 +32,14 @@ pub(crate) fn trials(suite: Suite) -> Suite {
 }
 
 /// The gateway's host, with a way to the world; the machine's host; the world.
-struct World {
-    inside: Netns,
-    machine: Netns,
-    outside: Netns,
+pub(crate) struct World {
+    pub(crate) inside: Netns,
+    pub(crate) machine: Netns,
+    pub(crate) outside: Netns,
 }
 
 impl World {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let (inside, machine, outside) =
             (Netns::new("gateway")?, Netns::new("machine")?, Netns::new("world")?);
         veth(&inside, "wire", &machine, "wire")?;
@@ -52,12 +52,12 @@ impl World {
         Ok(Self { inside, machine, outside })
     }
 
-    fn tables(&self) -> Result<String> {
+    pub(crate) fn tables(&self) -> Result<String> {
         self.inside.exec("nft", &["-j", "list", "ruleset"])
     }
 }
 
-fn gateway_node(scene: &Scene, world: &World) -> Result<Node> {
+pub(crate) fn gateway_node(scene: &Scene, world: &World) -> Result<Node> {
     Setup::inside("gateway", &world.inside)
         .argument("--gateway")
         .argument("10.77.0.1/24")
@@ -66,7 +66,7 @@ fn gateway_node(scene: &Scene, world: &World) -> Result<Node> {
         .start(scene)
 }
 
-fn lease(scene: &Scene, machine: &Netns) -> Result<String> {
+pub(crate) fn lease(scene: &Scene, machine: &Netns) -> Result<String> {
     let script = scene.path("lease.sh");
     fs::write(&script, LEASE_SCRIPT)?;
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;

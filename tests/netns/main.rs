@@ -8,7 +8,12 @@ mod dhcp_faults;
 mod dhcp_load;
 mod faults;
 mod gateway;
+mod gateway_guards;
+mod gateway_host;
+mod gateway_ipv6;
+mod gateway_missing;
 mod gateway_path;
+mod gateway_role;
 mod hosts;
 mod lan;
 mod mesh;
@@ -41,6 +46,11 @@ fn main() -> ExitCode {
         dhcp_clients::trials,
         dhcp_load::trials,
         dhcp_faults::trials,
+        gateway_role::trials,
+        gateway_guards::trials,
+        gateway_host::trials,
+        gateway_ipv6::trials,
+        gateway_missing::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }
