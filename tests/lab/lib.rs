@@ -16,12 +16,14 @@
 //! | a plug in a stream socket, a DHCP client's messages | [`stream`], [`dhcp`] |
 //! | a client by hand, its request octet by octet | [`client`] |
 //! | a `vde_switch`, ours or Debian's, and its console | [`switch`] |
+//! | a gateway, a cable, machines behind it, an internet | [`lan`] |
 //! | usual places, other users | [`machine`], [`users`] |
 //! | a guest that boots | [`qemu`] |
 
 pub mod client;
 pub mod dhcp;
 pub mod frames;
+pub mod lan;
 pub mod machine;
 pub mod netns;
 pub mod node;

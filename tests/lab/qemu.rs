@@ -89,6 +89,25 @@ impl GuestSetup {
         Ok(Guest { name: self.name, process, input, console, commands: 0 })
     }
 
+    /// Starts QEMU with nothing to boot but the network: the card's own ROM, iPXE, looks for an
+    /// address and for a file. What it says is on the console.
+    ///
+    /// # Errors
+    ///
+    /// When QEMU cannot be started.
+    pub fn start_from_network(self, scene: &Scene) -> Result<Guest> {
+        let mut command = command("qemu-system-x86_64", None);
+        command
+            .args(["-accel", "tcg", "-machine", "pc,graphics=off", "-m", "64", "-nodefaults"])
+            .args(["-no-reboot", "-display", "none", "-serial", "stdio", "-boot", "order=n"])
+            .args(["-netdev", &self.netdev()])
+            .args(["-device", &format!("virtio-net-pci,netdev=wire,mac={}", self.mac)]);
+        let (process, input, output) =
+            Process::spawn_piped(scene, &format!("{}-qemu", self.name), &mut command)?;
+        let console = Transcript::record(scene, &format!("{}-console", self.name), output)?;
+        Ok(Guest { name: self.name, process, input, console, commands: 0 })
+    }
+
     fn qemu(&self, image: &Image) -> std::process::Command {
         let mut append = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off".to_owned();
         if let Some(mtu) = self.mtu {
@@ -97,17 +116,6 @@ impl GuestSetup {
         if let Some(address) = &self.address {
             append.push_str(&format!(" vde.ip={address}"));
         }
-        let netdev = match &self.wire {
-            Wire::Vde(switch) => format!("vde,id=wire,sock={}", switch.display()),
-            Wire::Stream(path) => {
-                format!("stream,id=wire,server=off,addr.type=unix,addr.path={}", path.display())
-            }
-            Wire::Dgram { own, switch } => format!(
-                "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
-                own.display(),
-                switch.display()
-            ),
-        };
         // The boot ROM of the card would only cost time. The MTU a device offers bounds what the
         // guest may set.
         let mut device = format!("virtio-net-pci,netdev=wire,mac={},romfile=", self.mac);
@@ -122,8 +130,22 @@ impl GuestSetup {
             .arg(&image.kernel)
             .arg("-initrd")
             .arg(&image.initrd)
-            .args(["-append", &append, "-netdev", &netdev, "-device", &device]);
+            .args(["-append", &append, "-netdev", &self.netdev(), "-device", &device]);
         command
+    }
+
+    fn netdev(&self) -> String {
+        match &self.wire {
+            Wire::Vde(switch) => format!("vde,id=wire,sock={}", switch.display()),
+            Wire::Stream(path) => {
+                format!("stream,id=wire,server=off,addr.type=unix,addr.path={}", path.display())
+            }
+            Wire::Dgram { own, switch } => format!(
+                "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                own.display(),
+                switch.display()
+            ),
+        }
     }
 }
 

@@ -137,6 +137,13 @@ impl Suite {
         self
     }
 
+    /// Says that later trials need root.
+    #[must_use]
+    pub fn as_root(mut self) -> Self {
+        self.root = true;
+        self
+    }
+
     /// Adds a trial that also needs `programs`. Its name is a sentence.
     #[must_use]
     pub fn trial(

@@ -13,7 +13,7 @@ use lab::process::{Signal, both, output};
 use lab::traffic::Ping;
 use lab::{Process, Scene, Suite, wait_until};
 
-use crate::lan::{GATEWAY, Lan, Lease, SOON, Vm, script};
+use lab::lan::{GATEWAY, Lan, Lease, SOON, Vm, script};
 
 /// `udhcpc` runs this; it sees to the interface.
 const UDHCPC_SCRIPT: &str = "#!/bin/sh

@@ -12,7 +12,7 @@ use lab::node::Setup;
 use lab::{Machine, Netns, Node, Scene, StreamPlug, Suite, wait_for, wait_until};
 
 use crate::dhcp_crowd::{Crowd, check};
-use crate::lan::SOON;
+use lab::lan::SOON;
 
 /// Clients that come, renew, go and come again: many times the window, and few enough that each is
 /// met often.

@@ -2,10 +2,11 @@
 //! reaches it: other machines by its name, the internet by a forwarded port.
 
 use anyhow::{Context as _, Result, ensure};
-use lab::process::{both, output, run};
-use lab::{Netns, Process, Scene, Suite, WebServer, wait_until};
+use lab::process::{both, built_program, output, run};
+use lab::traffic::Ping;
+use lab::{Netns, Process, Scene, Suite, Switch, WebServer, wait_until};
 
-use crate::lan::{GATEWAY, Lan, SERVER, SOON, UPLINK, Vm, script};
+use lab::lan::{GATEWAY, Lan, SERVER, SOON, UPLINK, Vm, script};
 
 /// `udhcpc` runs this.
 const LEASE_SCRIPT: &str = "#!/bin/sh
@@ -24,11 +25,19 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("a_machine_behind_a_cable_loads_a_page_from_the_internet_by_its_name", PROGRAMS, out)
         .trial("machines_find_each_other_by_name_and_by_address", PROGRAMS, names)
         .trial("a_forwarded_port_leads_from_the_internet_to_a_machine", PROGRAMS, forwarded)
+        .trial(
+            "the_old_recipe_and_the_gateway_live_on_one_host",
+            &["udhcpc", "dnsmasq", "iptables", "nft", "vde_plug2tap"],
+            beside_the_recipe,
+        )
 }
 
 /// A machine of that name with a lease.
 fn leased(scene: &Scene, lan: &Lan, name: &str) -> Result<(Vm, String)> {
-    let vm = Vm::plug_in(scene, &lan.far, name)?;
+    leased_by(scene, Vm::plug_in(scene, &lan.far, name)?, name)
+}
+
+fn leased_by(scene: &Scene, vm: Vm, name: &str) -> Result<(Vm, String)> {
     let script = script(scene, "lease.sh", LEASE_SCRIPT)?;
     let mut udhcpc = vm.netns.command("udhcpc");
     udhcpc.args(["-i", "eth0", "-f", "-q", "-n", "-t", "10", "-T", "1"]);
@@ -93,7 +102,7 @@ fn out(scene: &Scene) -> Result<()> {
     let (_server, page) = web_server(&lan.internet, "server")?;
     let (vm, _) = leased(scene, &lan, "vm1")?;
     wait_page(&vm.netns, &format!("http://{SERVER}/page"), &page)?;
-    lab::traffic::Ping::to(SERVER).size(1472).all_answered(&vm.netns)?;
+    Ping::to(SERVER).size(1472).all_answered(&vm.netns)?;
 
     wait_until("the name of a server in the internet", SOON, || {
         Ok(ask(&vm.netns, &["www.example.test"])? == SERVER)
@@ -150,4 +159,36 @@ fn forwarded(scene: &Scene) -> Result<()> {
     ensure!(load(&lan.internet, &format!("http://{UPLINK}/page")).is_err(), "port 80 is open, too");
     lan.gateway.ask(&["forward", "--remove", "tcp", "8080"])?;
     wait_until("a forwarded port to be closed", SOON, || Ok(load(&lan.internet, &url).is_err()))
+}
+
+fn beside_the_recipe(scene: &Scene) -> Result<()> {
+    let mut lan = Lan::start(scene, &[])?;
+    let program = built_program("vde_switch")?;
+    let by = lan.host.command(&program.to_string_lossy());
+    let switch = Switch::start_by(scene, "switch", by, &["-t", "vm"])?;
+    lan.host.netns().add_address("vm", "10.66.0.1/24")?;
+    lan.host.netns().set_up("vm")?;
+    let mut dnsmasq = lan.host.command("dnsmasq");
+    dnsmasq.args(["--keep-in-foreground", "--no-hosts", "--port", "0", "--user=root"]);
+    dnsmasq.args(["--listen-address", "10.66.0.1", "--bind-interfaces", "--interface", "vm"]);
+    dnsmasq.args(["--dhcp-range", "10.66.0.100,10.66.0.150,12h", "--dhcp-authoritative"]);
+    dnsmasq.args(["--conf-file=/dev/null", "--pid-file=", "--dhcp-leasefile=/dev/null"]);
+    let _dnsmasq = Process::spawn(scene, "dnsmasq", &mut dnsmasq)?;
+    lan.host.shell("echo 1 > /proc/sys/net/ipv4/ip_forward")?;
+    lan.host.shell("iptables -t nat -A POSTROUTING -o away -j MASQUERADE")?;
+    let rules = "iptables-save | grep -v '^#'";
+    let before = lan.host.shell(rules)?;
+
+    let old = Vm::plug_into(scene, switch.socket(), "old")?;
+    let (old, address) = leased_by(scene, old, "old")?;
+    ensure!(address.starts_with("10.66.0.1"), "the recipe's guest has {address}");
+    let (new, address) = leased(scene, &lan, "new")?;
+    ensure!(address.starts_with("10.77.0."), "the gateway's machine has {address}");
+    for vm in [&old, &new] {
+        Ping::to(SERVER).size(1472).all_answered(&vm.netns)?;
+    }
+    // The recipe outlives the gateway, whose end changes nothing of it.
+    lan.gateway.terminate()?;
+    ensure!(lan.host.shell(rules)? == before, "iptables' rules are other ones");
+    Ping::to(SERVER).size(1472).all_answered(&old.netns).context("after the gateway's end")
 }

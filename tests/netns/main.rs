@@ -15,7 +15,6 @@ mod gateway_missing;
 mod gateway_path;
 mod gateway_role;
 mod hosts;
-mod lan;
 mod mesh;
 mod mesh_faults;
 mod seed;

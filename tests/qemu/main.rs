@@ -1,5 +1,6 @@
 //! Ring 5: guests that boot a real kernel and plug into the switch as users' guests do.
 
+mod gateway;
 mod guests;
 mod nixos;
 mod sockets;
@@ -18,7 +19,7 @@ fn main() -> ExitCode {
         .needs(qemu::PROGRAMS)
         .trial("guests_on_the_vde_and_the_stream_socket_ping_and_move_a_file", &[], one_node)
         .trial("two_guests_on_two_nodes_ping_and_move_a_file_over_the_cable", &[], two_nodes);
-    nixos::trials(sockets::trials(suite)).run()
+    gateway::trials(nixos::trials(sockets::trials(suite))).run()
 }
 
 fn one_node(scene: &Scene) -> Result<()> {

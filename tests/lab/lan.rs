@@ -2,45 +2,62 @@
 //! host with a node behind a cable, and machines plugged in there.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lab::machine::Mount;
-use lab::netns::veth;
-use lab::node::{CABLE_UP, Setup, trust_each_other};
-use lab::{Machine, Netns, Node, Process, Scene, wait_for, wait_until};
 use serde_json::Value;
 
+use crate::machine::{Machine, Mount};
+use crate::netns::{Netns, veth};
+use crate::node::{CABLE_UP, Node, Setup, trust_each_other};
+use crate::process::Process;
+use crate::suite::Scene;
+use crate::wait::{wait_for, wait_until};
+
 /// How long what a person would notice may take on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// The gateway's own address.
-pub(crate) const GATEWAY: &str = "10.77.0.1";
+pub const GATEWAY: &str = "10.77.0.1";
 
-/// The gateway's host as the internet sees it, and a server there.
-pub(crate) const UPLINK: &str = "192.0.2.1";
-pub(crate) const SERVER: &str = "192.0.2.2";
+/// The gateway's host as the internet sees it.
+pub const UPLINK: &str = "192.0.2.1";
+
+/// The only server in the internet.
+pub const SERVER: &str = "192.0.2.2";
 
 /// The network. Parts end in this order: nodes before the hosts that they run on.
-pub(crate) struct Lan {
-    pub(crate) gateway: Node,
-    pub(crate) far: Node,
+#[derive(Debug)]
+pub struct Lan {
+    /// The node with `--gateway`.
+    pub gateway: Node,
+    /// The other one, into which machines plug.
+    pub far: Node,
     /// The gateway's host. Its resolver is the server in the internet.
-    pub(crate) host: Machine,
+    pub host: Machine,
     /// Where the far node runs.
     _far_host: Netns,
-    pub(crate) internet: Netns,
+    /// What is beyond the gateway's host. It knows no way back to the machines.
+    pub internet: Netns,
 }
 
 impl Lan {
     /// Starts both nodes, the gateway with more words on its command line, and plugs the cable.
-    pub(crate) fn start(scene: &Scene, words: &[&str]) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When anything does not come up.
+    pub fn start(scene: &Scene, words: &[&str]) -> Result<Self> {
         Self::start_with(scene, "10.77.0.1/24", words)
     }
 
     /// The same with another subnet for the gateway's address.
-    pub(crate) fn start_with(scene: &Scene, cidr: &str, words: &[&str]) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_with(scene: &Scene, cidr: &str, words: &[&str]) -> Result<Self> {
         let resolv = scene.path("resolv.conf");
         fs::write(&resolv, format!("nameserver {SERVER}\n"))?;
         let host = Machine::new(scene, "host", &[Mount::new(&resolv, "/etc/resolv.conf")])?;
@@ -64,14 +81,22 @@ impl Lan {
     }
 
     /// What the gateway knows of a station's lease.
-    pub(crate) fn lease_of(&self, mac: &str) -> Result<Option<Lease>> {
+    ///
+    /// # Errors
+    ///
+    /// When the gateway does not answer.
+    pub fn lease_of(&self, mac: &str) -> Result<Option<Lease>> {
         let leases = self.gateway.leases()?;
         let lease = leases.iter().find(|lease| lease["mac"] == mac);
         lease.map(Lease::read).transpose()
     }
 
     /// Waits until the gateway says that a station's lease is as `holds` wants it.
-    pub(crate) fn wait_lease(
+    ///
+    /// # Errors
+    ///
+    /// When it does not within `within`; the leases are in the error.
+    pub fn wait_lease(
         &self,
         what: &str,
         mac: &str,
@@ -85,11 +110,15 @@ impl Lan {
 
 /// A lease as `vdecable leases` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lease {
-    pub(crate) address: String,
-    pub(crate) name: Option<String>,
-    pub(crate) state: String,
-    pub(crate) expires: u64,
+pub struct Lease {
+    /// Without a prefix length.
+    pub address: String,
+    /// The machine's name.
+    pub name: Option<String>,
+    /// `bound`, `lapsed` and so on.
+    pub state: String,
+    /// In seconds since 1970, rounded up at each look.
+    pub expires: u64,
 }
 
 impl Lease {
@@ -105,18 +134,34 @@ impl Lease {
 }
 
 /// A machine: a namespace whose only interface, `eth0`, is plugged into the far node.
-pub(crate) struct Vm {
+#[derive(Debug)]
+pub struct Vm {
     _plug: Process,
-    pub(crate) netns: Netns,
-    pub(crate) mac: String,
+    /// Its network.
+    pub netns: Netns,
+    /// The MAC address of `eth0`.
+    pub mac: String,
 }
 
 impl Vm {
     /// Plugs a machine in; `eth0` is up and has no address.
-    pub(crate) fn plug_in(scene: &Scene, node: &Node, name: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// When its interface does not appear.
+    pub fn plug_in(scene: &Scene, node: &Node, name: &str) -> Result<Self> {
+        Self::plug_into(scene, node.socket(), name)
+    }
+
+    /// The same with any switch, by its socket directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::plug_in`].
+    pub fn plug_into(scene: &Scene, switch: &Path, name: &str) -> Result<Self> {
         let netns = Netns::new(name)?;
         let mut plug = netns.command("vde_plug2tap");
-        plug.arg("-s").arg(node.socket()).arg("eth0");
+        plug.arg("-s").arg(switch).arg("eth0");
         let mut plug = Process::spawn(scene, &format!("{name}-plug"), &mut plug)?;
         wait_until("a machine's interface", SOON, || {
             plug.check_running()?;
@@ -128,20 +173,32 @@ impl Vm {
     }
 
     /// The address of `eth0` with its prefix length, if it has one.
-    pub(crate) fn address(&self) -> Result<Option<String>> {
+    ///
+    /// # Errors
+    ///
+    /// When the machine has no `eth0`.
+    pub fn address(&self) -> Result<Option<String>> {
         let shown = self.netns.ip(&["-4", "-oneline", "address", "show", "dev", "eth0"])?;
         let mut words = shown.split_whitespace().skip_while(|word| *word != "inet");
         Ok(words.nth(1).map(str::to_owned))
     }
 
     /// Waits until it has an address.
-    pub(crate) fn wait_address(&self) -> Result<String> {
+    ///
+    /// # Errors
+    ///
+    /// When it gets none.
+    pub fn wait_address(&self) -> Result<String> {
         wait_for("a machine to have an address", SOON, || self.address())
     }
 }
 
 /// Writes a script that a DHCP client is to run.
-pub(crate) fn script(scene: &Scene, name: &str, text: &str) -> Result<PathBuf> {
+///
+/// # Errors
+///
+/// When it cannot be written.
+pub fn script(scene: &Scene, name: &str, text: &str) -> Result<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = scene.path(name);
     fs::write(&path, text)?;
