@@ -12,6 +12,7 @@ mod gateway_guards;
 mod gateway_host;
 mod gateway_ipv6;
 mod gateway_missing;
+mod gateway_offers;
 mod gateway_path;
 mod gateway_role;
 mod hosts;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         gateway_host::trials,
         gateway_ipv6::trials,
         gateway_missing::trials,
+        gateway_offers::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }
