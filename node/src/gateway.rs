@@ -72,6 +72,13 @@ const CAP_NET_ADMIN: u32 = 12;
 /// How long the end may wait for leases that are being written.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
+/// How long the port of an interface that is new listens for loops before it lets anything pass.
+const OPENING: Duration = Duration::from_millis(1500);
+
+/// How often the gateway's address is announced, and how far apart (RFC 5227 1.1).
+const ANNOUNCEMENTS: usize = 2;
+const BETWEEN_ANNOUNCEMENTS: Duration = Duration::from_secs(2);
+
 /// Somebody who waits for a change to be on disk.
 type Waiting = (Ticket, oneshot::Sender<Result<(), StoreError>>);
 
@@ -185,6 +192,7 @@ async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Ga
     shard.plane.borrow_mut().keep_gateway(gateway.port, mac, driver::now());
     gateway.look_at_host(shard).await;
     tasks.spawn_local(upkeep::follow(shard.clone(), gateway.clone()));
+    tasks.spawn_local(announce(shard.clone(), gateway.clone()));
     tasks.spawn_local(serve(shard.clone(), gateway.clone(), file));
     *gateway.tasks.borrow_mut() = tasks;
     tracing::info!(
@@ -312,6 +320,16 @@ impl Gateway {
             // Whoever asked may have left.
             let _ = tell.send(result);
         }
+    }
+}
+
+/// Tells machines where the gateway's address is now: at another one before, perhaps.
+async fn announce(shard: Rc<Shard>, gateway: Rc<Gateway>) {
+    tokio::time::sleep(OPENING).await;
+    for _ in 0..ANNOUNCEMENTS {
+        let frame = ::gateway::announcement(gateway.mac, gateway.config.address);
+        gateway.send(&shard, std::iter::once(frame));
+        tokio::time::sleep(BETWEEN_ANNOUNCEMENTS).await;
     }
 }
 

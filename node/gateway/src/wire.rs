@@ -187,6 +187,15 @@ impl Arp {
     }
 }
 
+/// An ARP announcement: whoever knows `address` elsewhere learns that it is at `station` now
+/// (RFC 5227 2.3).
+pub fn announcement(station: MacAddr, address: Ipv4Addr) -> Vec<u8> {
+    const SENDER: usize = HEADER_LEN + 14;
+    let mut frame = Arp::probe(station, address);
+    frame[SENDER..SENDER + 4].copy_from_slice(&address.octets());
+    frame
+}
+
 /// An ICMPv6 message that follows its IPv6 header at once, its checksum verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Icmpv6<'a> {
@@ -299,6 +308,14 @@ mod tests {
         let mut frame = datagram(b"payload").encode(MacAddr::BROADCAST);
         frame[HEADER_LEN + 6] = 0x20;
         assert_eq!(Datagram::parse(&frame), Err(NoDatagram::Malformed));
+    }
+
+    #[test]
+    fn an_announcement_claims_what_it_asks_for() {
+        let address = Ipv4Addr::new(10, 0, 0, 9);
+        let frame = announcement(STATION, address);
+        assert_eq!(Arp::parse(&frame).unwrap().sender, (STATION, address));
+        assert_eq!(frame[HEADER_LEN + 24..][..4], address.octets());
     }
 
     #[test]

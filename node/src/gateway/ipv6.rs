@@ -2,22 +2,19 @@
 
 use std::net::Ipv6Addr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context as _;
 use ether::MacAddr;
 use gateway::ra::{Advertiser, Config, DefaultRoute, UlaPrefix};
 use serde::{Deserialize, Serialize};
 
-use super::GatewayConfig;
 use super::interface::Routes;
+use super::{GatewayConfig, OPENING};
 use crate::cli::Ipv6Flag;
 
 /// The gateway's place in its prefix.
 const OWN_ID: u64 = 1;
-
-/// How long the port of an interface that is new listens for loops before it lets anything pass.
-const OPENING: Duration = Duration::from_millis(1500);
 
 /// What is kept on disk: a prefix must be random, and stay (RFC 4193 3.2).
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! What the gateway does for `vdecable`.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use control::gateway::{GatewayStatus, LeaseState as State, LeaseView};
@@ -8,12 +10,15 @@ use ether::MacAddr;
 use gateway::ReservedFor;
 use gateway::dhcp::{Lease, LeaseState, Reservation, Ticket};
 use gateway::nft::{Protocol, Rules};
+use mesh::Nick;
+use mesh::engine::NodeView;
 use tokio::sync::oneshot;
 
 use super::Gateway;
 use super::forwards::{Forward, Outside};
 use crate::cli::Ipv6Flag;
 use crate::driver::{Shard, now};
+use crate::reporter::given_names;
 
 /// Carries out a request about leases or forwarded ports.
 pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
@@ -58,7 +63,8 @@ impl Gateway {
     fn lease_views(&self, shard: &Shard) -> Vec<LeaseView> {
         let server = self.server.borrow();
         let plane = shard.plane.borrow();
-        let (now, names) = (now(), plane.node_names(now()));
+        let now = now();
+        let names = names_by_nick(shard, &plane.mesh().nodes(now));
         let mut leases = server.snapshot();
         // An offer is news of the next minute.
         leases.retain(|lease| lease.state != LeaseState::Offered || lease.reserved);
@@ -71,7 +77,7 @@ impl Gateway {
                     (None, Some(source)) => (u32::try_from(source.node).ok(), None),
                     (None, None) => (None, None),
                 };
-                let node = nick.and_then(mesh::Nick::new).and_then(|nick| names.get(&nick));
+                let node = nick.and_then(Nick::new).and_then(|nick| names.get(&nick));
                 let view = LeaseView {
                     node: node.cloned(),
                     port: port.map(|port| port.0),
@@ -80,8 +86,9 @@ impl Gateway {
                 (lease.address, view)
             })
             .collect();
+        let leased: BTreeSet<Ipv4Addr> = views.iter().map(|(address, _)| *address).collect();
         for reservation in server.reservations() {
-            if !views.iter().any(|(address, _)| *address == reservation.address) {
+            if !leased.contains(&reservation.address) {
                 views.push((reservation.address, reserved(reservation)));
             }
         }
@@ -96,7 +103,8 @@ impl Gateway {
         name: Option<&str>,
     ) -> Result<Answer, Failure> {
         let what = "the address is not kept";
-        let failed = |why: &dyn std::fmt::Display| Failure::new(what, why, "");
+        let fix = "write for example: vdecable lease add 10.77.0.9 52:54:00:00:00:09";
+        let failed = |why: &dyn std::fmt::Display| Failure::new(what, why, fix);
         let reservation = Reservation {
             address: address.parse().map_err(|_| failed(&format!("{address:?} is no address")))?,
             client: ReservedFor::Mac(mac.parse::<MacAddr>().map_err(|err| failed(&err))?),
@@ -110,7 +118,8 @@ impl Gateway {
 
     async fn remove_lease(&self, address: &str) -> Result<Answer, Failure> {
         let what = "nothing was removed";
-        let failed = |why: &dyn std::fmt::Display| Failure::new(what, why, "");
+        let fix = "vdecable leases lists the addresses";
+        let failed = |why: &dyn std::fmt::Display| Failure::new(what, why, fix);
         let parsed = address.parse().map_err(|_| failed(&format!("{address:?} is no address")))?;
         let (ticket, message) = {
             let mut server = self.server.borrow_mut();
@@ -141,7 +150,7 @@ impl Gateway {
                 let why = format!("it is not on disk, and a restart takes it back: {err}");
                 Err(Failure::new(what, why, "mend the state directory"))
             }
-            Err(_) => Err(Failure::new(what, "the node is ending", "")),
+            Err(_) => Err(Failure::new(what, "the gateway is ending", "try again when it is back")),
         }
     }
 
@@ -225,6 +234,15 @@ impl Gateway {
         let standing = self.standing.borrow().warnings.clone();
         not_durable.into_iter().chain(masquerade).chain(standing).collect()
     }
+}
+
+/// What nodes are called here.
+fn names_by_nick(shard: &Shard, nodes: &[NodeView]) -> BTreeMap<Nick, String> {
+    let given = given_names(&shard.trust);
+    let name = |node: &NodeView| {
+        given.get(&node.key).cloned().unwrap_or_else(|| node.name.as_str().to_owned())
+    };
+    nodes.iter().map(|node| (node.nick, name(node))).collect()
 }
 
 /// How many machines a subnet has room for beside the gateway.

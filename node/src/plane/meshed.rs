@@ -1,6 +1,6 @@
 //! What the bridge, the cables and the mesh of other nodes tell each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -213,12 +213,6 @@ impl Plane {
 
     fn is_kept(&self, station: Station) -> bool {
         self.kept.is_some_and(|(kept, _)| kept == station)
-    }
-
-    /// The names of all nodes, by nick.
-    pub(crate) fn node_names(&self, now: Instant) -> BTreeMap<Nick, String> {
-        let nodes = self.mesh.nodes(now).into_iter();
-        nodes.map(|node| (node.nick, node.name.to_string())).collect()
     }
 
     /// The node, and the port if it is this one, behind which an untagged station is.
