@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use control::status::CableStatus;
+use control::status::{CableStatus, Strangers};
 use mesh::message::Message;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -186,6 +186,8 @@ impl Cables {
             }
         }
         tokio::task::spawn_local(serve::accept_all(shared.clone()));
+        let supervised = shared.clone();
+        tokio::task::spawn_local(async move { supervised.endpoint.supervise().await });
         Ok((Self { shared }, receiver))
     }
 
@@ -196,7 +198,38 @@ impl Cables {
 
     /// What an operator should know.
     pub fn warnings(&self) -> Vec<String> {
-        self.shared.endpoint.warning().map(str::to_owned).into_iter().collect()
+        let socket = self.shared.endpoint.warning().map(str::to_owned);
+        let door = self.shared.endpoint.door();
+        let flood = door.flood.map(|flood| {
+            format!(
+                "strangers flood the cables' UDP port since {} s: {} packets ignored, {} asked to prove their address; cables that are up are not concerned, a first cable from a new address may take longer",
+                flood.since.as_secs(),
+                flood.ignored,
+                flood.retried
+            )
+        });
+        let faults = (door.faults > 0).then(|| {
+            format!(
+                "the QUIC library has failed {} times and was started anew, and cables were dialled again; see the log, and report it",
+                door.faults
+            )
+        });
+        socket.into_iter().chain(flood).chain(faults).collect()
+    }
+
+    /// What became of those who knocked and had no cable.
+    pub fn strangers(&self) -> Strangers {
+        let door = self.shared.endpoint.door();
+        let counts = door.counts;
+        let words = counts.ignored.into_iter().map(|(reason, n)| (reason.as_str().to_owned(), n));
+        Strangers {
+            accepted: counts.accepted,
+            retried: counts.retried,
+            ignored: words.collect(),
+            refused: counts.refused.into_iter().map(|(why, n)| (why.to_owned(), n)).collect(),
+            under_way: door.under_way,
+            faults: door.faults,
+        }
     }
 
     /// Keeps a cable to a target from now on. The name must resolve now; afterwards it is resolved

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 pub use mesh::message::CloseCode;
 use mesh::message::Redial;
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::{ConnectionError, VarInt};
 
+use crate::connection::Connection;
 use crate::identity::PublicKey;
 
 /// A close code as quinn takes it.
@@ -35,6 +36,30 @@ const ACCESS_DENIED: u64 = 0x100 + 49;
 /// TLS alert `no_application_protocol`: the two ends speak no common version.
 const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
 
+/// What is wrong with a proof, by the TLS alert that says so (RFC 8446 section 6.2).
+fn flaw_of(code: u64) -> Option<Flaw> {
+    match code.checked_sub(0x100)? {
+        // handshake_failure, bad_certificate, unsupported_certificate
+        40 | 42 | 43 => Some(Flaw::NotEd25519),
+        // decrypt_error
+        51 => Some(Flaw::WrongSignature),
+        // certificate_required
+        116 => Some(Flaw::NoKey),
+        _ => None,
+    }
+}
+
+/// What is wrong with the proof of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// There is none.
+    NoKey,
+    /// What was shown is no raw Ed25519 key.
+    NotEd25519,
+    /// The handshake was not signed with the key that was shown.
+    WrongSignature,
+}
+
 const SELF: &str = "this address leads to this node itself, or to one with a copy of its key";
 
 /// Why a cable is not up.
@@ -50,6 +75,10 @@ pub enum Failure {
     PeerUntrusted(SocketAddr, PublicKey),
     /// The peer does not trust this node's key.
     Refused(SocketAddr),
+    /// The peer did not prove a key.
+    Unproved(SocketAddr, Flaw),
+    /// The peer finds that this node did not prove its key.
+    Unconvinced(SocketAddr, Flaw),
     /// The two nodes have no protocol version in common.
     Version(SocketAddr),
     /// The peer closed with a reason of its own.
@@ -60,6 +89,8 @@ pub enum Failure {
     PeerRestarted,
     /// This end closed it.
     Local(CloseCode),
+    /// QUIC's own code failed here.
+    Fault,
     /// Anything else, in QUIC's words.
     Other(String),
 }
@@ -95,15 +126,36 @@ impl Failure {
                     None => Self::Other(ours.to_string()),
                 },
                 NO_APPLICATION_PROTOCOL => Self::Version(remote),
-                _ => Self::Other(ours.to_string()),
+                code => match flaw_of(code) {
+                    Some(flaw) => Self::Unproved(remote, flaw),
+                    None => Self::Other(ours.to_string()),
+                },
             },
             ConnectionError::ConnectionClosed(theirs) => match u64::from(theirs.error_code) {
                 ACCESS_DENIED => Self::Refused(remote),
                 NO_APPLICATION_PROTOCOL => Self::Version(remote),
-                _ => Self::Other(theirs.to_string()),
+                code => match flaw_of(code) {
+                    Some(flaw) => Self::Unconvinced(remote, flaw),
+                    None => Self::Other(theirs.to_string()),
+                },
             },
             ConnectionError::VersionMismatch => Self::Version(remote),
             other => Self::Other(other.to_string()),
+        }
+    }
+
+    /// A word for the counter of handshakes that were let in and failed.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::PeerUntrusted(..) => "untrusted",
+            Self::Refused(_) | Self::Unconvinced(..) => "refused-us",
+            Self::Unproved(_, Flaw::NoKey) => "no-key",
+            Self::Unproved(_, Flaw::NotEd25519) => "not-ed25519",
+            Self::Unproved(_, Flaw::WrongSignature) => "wrong-signature",
+            Self::NoAnswer(_) | Self::Silent => "timeout",
+            Self::Version(_) => "version",
+            Self::Fault => "fault",
+            _ => "broken-off",
         }
     }
 
@@ -125,6 +177,22 @@ impl Failure {
                 format!("{remote} presented a key that is not trusted here: {key}")
             }
             Self::Refused(remote) => format!("{remote} does not trust this node's key"),
+            Self::Unproved(remote, flaw) => match flaw {
+                Flaw::NoKey => format!("{remote} showed no key"),
+                Flaw::NotEd25519 => format!("{remote} showed something else than an Ed25519 key"),
+                Flaw::WrongSignature => {
+                    format!("{remote} did not sign with the key that it showed")
+                }
+            },
+            Self::Unconvinced(remote, flaw) => match flaw {
+                Flaw::NoKey => format!("{remote} says that this node showed no key"),
+                Flaw::NotEd25519 => {
+                    format!("{remote} takes no Ed25519 key, or found this node's malformed")
+                }
+                Flaw::WrongSignature => {
+                    format!("{remote} says that this node did not sign with its key")
+                }
+            },
             Self::Version(remote) => {
                 format!("{remote} speaks another version of the cable protocol")
             }
@@ -154,6 +222,7 @@ impl Failure {
                     "the peer speaks another version of the cable protocol".into()
                 }
             },
+            Self::Fault => "the QUIC library failed in this node and was started anew".into(),
             Self::Other(what) => what.clone(),
         }
     }
@@ -171,6 +240,9 @@ impl Failure {
                 Some(format!("if that is the right node: vdecable trust {key}"))
             }
             Self::Refused(_) => Some(format!("run on that host: vdecable trust {own}")),
+            Self::Unproved(remote, _) | Self::Unconvinced(remote, _) => Some(format!(
+                "check that {remote} is a vdenode, and that nothing between alters packets"
+            )),
             Self::Version(_) | Self::Closed(CloseCode::Version) => {
                 Some("upgrade the older of the two nodes".into())
             }

@@ -7,8 +7,9 @@ use mesh::message::{
     Capabilities, CodecError, Decoder, Hello, Message, Name, NoCommonVersion, SUPPORTED_VERSIONS,
     encode, negotiate,
 };
-use quinn::{Connection, ConnectionError, ReadError, RecvStream, SendStream, WriteError};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, WriteError};
 
+use crate::connection::Connection;
 use crate::failure::CloseCode;
 use crate::identity::PublicKey;
 use crate::link::Peer;

@@ -12,6 +12,8 @@
 //! | how a key is made, stored, written | [`identity`] |
 //! | who signs what a node tells the mesh | [`signer`], [`epoch`] |
 //! | who may connect | [`trust`] |
+//! | how many strangers may knock | [`door`] |
+//! | what happens when QUIC's own code panics | [`soundness`], [`connection`] |
 //! | what is checked in the TLS handshake | [`tls`] |
 //! | idle timeout, windows, datagram sizes | [`transport`] |
 //! | UDP buffers, segmentation offload, path MTU | [`socket`] |
@@ -27,7 +29,10 @@
 
 pub mod address;
 pub mod cables;
+mod clock;
 pub mod congestion;
+pub mod connection;
+pub mod door;
 pub mod endpoint;
 pub mod epoch;
 pub mod failure;
@@ -37,6 +42,7 @@ pub mod link;
 pub mod redial;
 pub mod signer;
 pub mod socket;
+pub mod soundness;
 pub mod store;
 pub mod tls;
 pub mod transport;

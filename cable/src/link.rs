@@ -18,10 +18,11 @@ use mesh::framing::{
     STREAM_ROOM_INTERVAL,
 };
 use mesh::message::{Message, encode};
-use quinn::{Connection, ConnectionError, SendDatagramError, SendStream};
+use quinn::{ConnectionError, SendDatagramError, SendStream};
 use tokio::sync::Notify;
 
 use crate::congestion;
+use crate::connection::Connection;
 use crate::identity::PublicKey;
 use crate::transport::DATAGRAM_SEND_BUFFER;
 
@@ -275,7 +276,7 @@ impl Link {
 
     /// Whether waiting for room is short: only this machine's speed, not a slow path, is behind it.
     pub fn is_open(&self) -> bool {
-        congestion::is_open(self.connection.congestion_state().window())
+        congestion::is_open(self.connection.window())
     }
 
     /// Completes when no frame waits for room, or the cable has ended.

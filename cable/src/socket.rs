@@ -13,6 +13,10 @@ use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::endpoint::Doorkeeper;
+#[cfg(test)]
+use crate::soundness::tests::{Place, trip_over};
+
 /// Receive buffer asked for. The default of 208 KiB holds 1 ms at 1 Gbit/s and loses a quarter of a
 /// burst of 500 packets even on loopback; 8 MiB hold 60 ms at that rate.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -90,6 +94,7 @@ pub fn route_payload(peer: SocketAddr) -> Option<u16> {
 pub struct CableSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     largest_payload: Arc<AtomicU16>,
+    doorkeeper: Arc<Doorkeeper>,
 }
 
 /// The largest UDP payload that any connection of a socket may use.
@@ -108,14 +113,16 @@ impl CableSocket {
     ///
     /// # Errors
     /// When it cannot be registered with the runtime.
-    pub fn new(
+    pub(crate) fn new(
         runtime: &dyn Runtime,
         socket: UdpSocket,
+        doorkeeper: Arc<Doorkeeper>,
     ) -> io::Result<(Arc<Self>, LargestPayload)> {
         let largest_payload = Arc::new(AtomicU16::new(1));
         let wrapped = Arc::new(Self {
             inner: runtime.wrap_udp_socket(socket)?,
             largest_payload: largest_payload.clone(),
+            doorkeeper,
         });
         Ok((wrapped, LargestPayload(largest_payload)))
     }
@@ -138,6 +145,8 @@ impl AsyncUdpSocket for CableSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        #[cfg(test)]
+        trip_over(Place::Sent, transmit.contents);
         // Without congestion control a sender must not claim to heed congestion marks (RFC 9298
         // section 6), and a socket does not know which of its cables is open.
         self.inner.try_send(&Transmit {
@@ -155,7 +164,13 @@ impl AsyncUdpSocket for CableSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.inner.poll_recv(cx, bufs, meta)
+        let received = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = received {
+            for (buffer, meta) in bufs.iter_mut().zip(meta).take(count) {
+                self.doorkeeper.sift(buffer, meta);
+            }
+        }
+        received
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

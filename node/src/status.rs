@@ -49,6 +49,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         trusted: trusted.map(|t| TrustedKey { key: t.key.to_string(), name: t.name }).collect(),
         cables: shard.cables.statuses(),
         refused: refused.collect(),
+        strangers: shard.cables.strangers(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
         warnings,
         gateway: gateway.map(|gateway| Box::new(gateway.status())),

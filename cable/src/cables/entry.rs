@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use super::CableId;
 use super::admission::DialledByPeer;
 use crate::address::Target;
+pub(super) use crate::clock::now;
 use crate::congestion;
 use crate::failure::{self, CloseCode, Failure};
 use crate::identity::PublicKey;
@@ -55,11 +56,6 @@ pub(super) struct Entry {
     pull: Notify,
     /// Told when an attempt has a fair chance again, or is not wanted any more.
     pub(super) wake: Notify,
-}
-
-/// The one place where this package reads the clock.
-pub(super) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 impl Entry {
@@ -261,8 +257,7 @@ impl Entry {
             rx_lost_datagrams: link.as_ref().map(|link| link.counters().lost_datagrams()),
             rx_broken_frames: link.as_ref().map(|link| link.counters().broken_records),
             path_mtu: connection.map(|c| c.stats().path.current_mtu),
-            profile: connection
-                .map(|c| congestion::profile_of(c.congestion_state().window()).to_owned()),
+            profile: connection.map(|c| congestion::profile_of(c.window()).to_owned()),
             port: self.port.get().filter(|_| link.is_some()),
             times_up: self.times_up.get(),
         }

@@ -9,11 +9,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mesh::message::{Message, Redial};
-use quinn::Connection;
 
 use super::admission::{Candidate, DialledByPeer, PARALLEL};
 use super::entry::{Entry, canonical, now};
 use super::{CableEvent, CableId, Shared};
+use crate::connection::Connection;
 use crate::endpoint::{Connected, Knock};
 use crate::failure::{self, CloseCode, Failure, Phase};
 use crate::hello::{self, ControlError, ControlStream, Messages};
@@ -49,8 +49,7 @@ pub(super) async fn accept_all(shared: Rc<Shared>) {
 
 async fn answer(shared: Rc<Shared>, knock: Knock) {
     let connected = match shared.endpoint.answer(knock).await {
-        Ok(Some(connected)) => connected,
-        Ok(None) => return,
+        Ok(connected) => connected,
         Err((remote, failure)) => {
             shared.note(&failure);
             tracing::debug!(%remote, reason = failure.reason(), "handshake failed");
@@ -82,9 +81,11 @@ pub(super) async fn introduce(
     let remote = canonical(connection.remote_address());
     let number = dialled.map(|id| id.0);
     let exchange = hello::exchange(connection, *key, &shared.introduction, number);
+    let exchange = connection.run(exchange);
     match tokio::time::timeout(crate::transport::HANDSHAKE_TIMEOUT, exchange).await {
         Err(_elapsed) => Err(Failure::NoAnswer(remote)),
-        Ok(result) => result.map_err(|err| {
+        Ok(None) => Err(Failure::Fault),
+        Ok(Some(result)) => result.map_err(|err| {
             if let Some(code) = err.close_code() {
                 failure::close(connection, code, &err.to_string());
                 return match code {
@@ -133,7 +134,8 @@ pub(super) async fn serve(
     drop(room);
     tracing::info!(cable = %entry.id, peer = name, %remote, "cable up");
 
-    let failure = tokio::select! {
+    let session = async {
+        tokio::select! {
         err = connection.closed() => Failure::of(&err, Phase::Established, remote, None),
         failure = listen(shared, &connection, entry.id, control.messages) => failure,
         never = link.deliver(control.send, || shared.tell(CableEvent::Room { cable: entry.id })) => {
@@ -141,7 +143,9 @@ pub(super) async fn serve(
         }
         () = link.drain() => Failure::of(&connection.closed().await, Phase::Established, remote, None),
         never = watch(&link) => match never {},
+        }
     };
+    let failure = connection.run(session).await.unwrap_or(Failure::Fault);
 
     let room = shared.events.reserve().await.ok();
     let (failure, served) = shared.end(&entry, &link, failure);

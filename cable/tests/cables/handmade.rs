@@ -49,7 +49,12 @@ impl Pair {
 
 /// Shows one key and signs with that or another.
 pub(crate) fn certified(shown: PublicKey, signing: Arc<dyn SigningKey>) -> Arc<CertifiedKey> {
-    let shown = CertificateDer::from(shown.to_spki());
+    certified_octets(shown.to_spki(), signing)
+}
+
+/// Shows anything and signs with a key.
+pub(crate) fn certified_octets(shown: Vec<u8>, signing: Arc<dyn SigningKey>) -> Arc<CertifiedKey> {
+    let shown = CertificateDer::from(shown);
     Arc::new(CertifiedKey::new(vec![shown], signing))
 }
 
@@ -60,6 +65,8 @@ pub(crate) enum Proof {
     RawKey(Arc<CertifiedKey>),
     /// By a certificate, as browsers and servers do.
     Certificate(Arc<CertifiedKey>),
+    /// Not at all, though it knows raw keys.
+    Nothing,
     /// Not at all.
     None,
 }
@@ -149,6 +156,27 @@ impl ClientCertVerifier for Credulous {
 }
 
 #[derive(Debug)]
+struct Nothing;
+
+impl ResolvesClientCert for Nothing {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        _sigschemes: &[SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[derive(Debug)]
 struct CertificateOf(Arc<CertifiedKey>);
 
 impl ResolvesClientCert for CertificateOf {
@@ -188,6 +216,7 @@ impl Client {
             Proof::Certificate(key) => {
                 builder.with_client_cert_resolver(Arc::new(CertificateOf(key)))
             }
+            Proof::Nothing => builder.with_client_cert_resolver(Arc::new(Nothing)),
             Proof::None => builder.with_no_client_auth(),
         };
         tls.alpn_protocols = vec![alpn.to_vec()];
@@ -228,12 +257,17 @@ impl Client {
 
 /// A server endpoint that trusts everyone.
 pub(crate) fn server(pair: &Pair, alpn: &[u8]) -> quinn::Endpoint {
+    server_that_shows(pair.certified(), alpn)
+}
+
+/// The same with a proof of any kind.
+pub(crate) fn server_that_shows(proof: Arc<CertifiedKey>, alpn: &[u8]) -> quinn::Endpoint {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut tls = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions())
         .unwrap()
         .with_client_cert_verifier(Arc::new(Credulous))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(pair.certified())));
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(proof)));
     tls.alpn_protocols = vec![alpn.to_vec()];
     let crypto = QuicServerConfig::try_from(tls).unwrap();
     let config = quinn::ServerConfig::with_crypto(Arc::new(crypto));

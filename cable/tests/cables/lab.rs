@@ -23,8 +23,13 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Runs a test on one thread, as a node's data plane does.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_for(Duration::from_secs(60), test);
+}
+
+/// The same for one that takes long.
+pub(crate) fn run_for(limit: Duration, test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let in_time = async { tokio::time::timeout(Duration::from_secs(60), test).await };
+    let in_time = async { tokio::time::timeout(limit, test).await };
     let done = runtime.block_on(LocalSet::new().run_until(in_time));
     done.expect("the test hangs");
 }

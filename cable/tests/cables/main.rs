@@ -15,7 +15,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
 mod frames;
+mod garbage;
 mod handmade;
+mod keys;
 mod lab;
 mod lifecycle;
 mod paths;

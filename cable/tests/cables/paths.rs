@@ -137,7 +137,7 @@ async fn connected() -> (Connected, Connected, Relay) {
     relay.path.delay.set(Duration::from_millis(2));
     let answered = async {
         let knock = b.accept().await.unwrap();
-        b.answer(knock).await.unwrap().unwrap()
+        b.answer(knock).await.unwrap()
     };
     let (dialled, answered) = tokio::join!(a.dial(relay.address), answered);
     // Endpoints end when they are dropped, but their connections do not.
@@ -190,7 +190,7 @@ fn a_flood_of_frames_does_not_starve_the_control_stream() {
         let crossed = tokio::time::timeout(lab::SOON, exchange).await;
         assert!(crossed.is_ok(), "the control stream stands still");
         assert!(waiting.get(), "this was no flood");
-        let window = a.connection.congestion_state().window();
+        let window = a.connection.window();
         assert_eq!(congestion::profile_of(window), "cubic");
         assert!(!drain.is_finished());
         for task in [flood, drain, swallow] {

@@ -21,6 +21,10 @@ pub(crate) struct Path {
     pub(crate) rate: Cell<usize>,
     /// Nothing comes back.
     pub(crate) one_way: Cell<bool>,
+    /// Copies with flipped bits that come before each datagram.
+    pub(crate) forgeries: Cell<usize>,
+    /// How many there were.
+    pub(crate) forged: Cell<u64>,
     /// Datagrams that were too long.
     pub(crate) too_long: Cell<u64>,
     /// Datagrams that were passed on.
@@ -44,6 +48,8 @@ impl Relay {
             delay: Cell::new(Duration::ZERO),
             rate: Cell::new(usize::MAX),
             one_way: Cell::new(false),
+            forgeries: Cell::new(0),
+            forged: Cell::new(0),
             too_long: Cell::new(0),
             passed: Cell::new(0),
         });
@@ -107,6 +113,11 @@ impl Direction {
             self.path.too_long.set(self.path.too_long.get() + 1);
         } else if self.path.rate.get() == usize::MAX || waiting.len() < QUEUE {
             let due = Instant::now() + self.path.delay.get();
+            for _ in 0..self.path.forgeries.get() {
+                let number = self.path.forged.get();
+                self.path.forged.set(number + 1);
+                waiting.push_back((due, with_flipped_bits(datagram, number)));
+            }
             waiting.push_back((due, datagram.to_vec()));
             self.filled.notify_one();
         }
@@ -143,4 +154,24 @@ impl Direction {
         *budget -= datagram.len();
         waiting.pop_front()
     }
+}
+
+/// The same datagram with one to eight bits flipped, the same ones for the same number.
+fn with_flipped_bits(datagram: &[u8], number: u64) -> Vec<u8> {
+    let mut forged = datagram.to_vec();
+    // splitmix64 (Steele, Lea, Flood 2014).
+    let mut state = number;
+    let mut random = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from(mixed >> 32).unwrap()
+    };
+    for _ in 0..=random() % 8 {
+        // Half of them in the header.
+        let reach = if random() % 2 == 0 { forged.len().min(24) } else { forged.len() };
+        let at = random() % reach;
+        forged[at] ^= 1 << (random() % 8);
+    }
+    forged
 }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 pub use gateway::{forwards, leases};
 
 pub use self::wire::{wire_profiles, wires};
-use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status};
+use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status, Strangers};
 
 pub use network::{cable_table, event, nodes, ping, ping_summary, skipped, traces};
 
@@ -56,6 +56,7 @@ pub fn status(status: &Status) -> String {
     if let Some(status) = &status.gateway {
         out.push_str(&gateway::gateway(status));
     }
+    strangers(&mut out, &status.strangers);
     if !status.refused_plugs.is_empty() {
         let plugs = counts(&status.refused_plugs);
         let _ = writeln!(out, "{:<9} local plugs: {plugs}", "refused");
@@ -80,6 +81,23 @@ pub fn status(status: &Status) -> String {
         };
     }
     out
+}
+
+/// What became of those who knocked, when there is anything that an operator might wonder about.
+fn strangers(out: &mut String, strangers: &Strangers) {
+    if !strangers.refused.is_empty() {
+        let _ = writeln!(out, "{:<9} handshakes: {}", "refused", counts(&strangers.refused));
+    }
+    // What strays here on the internet is nobody's concern.
+    let ignored = strangers.ignored.iter().filter(|(reason, _)| *reason != "stray");
+    let ignored: BTreeMap<_, _> = ignored.map(|(reason, n)| (reason.clone(), *n)).collect();
+    if !ignored.is_empty() {
+        let _ = writeln!(out, "{:<9} strangers' packets: {}", "ignored", counts(&ignored));
+    }
+    if strangers.retried > 0 {
+        let asked = strangers.retried;
+        let _ = writeln!(out, "{:<9} {asked} strangers asked to prove their address", "retried");
+    }
 }
 
 /// The cables, one paragraph each.

@@ -35,6 +35,9 @@ pub struct Status {
     pub cables: Vec<CableStatus>,
     /// Handshakes that failed for want of trust, newest first.
     pub refused: Vec<RefusedKey>,
+    /// What became of those who knocked and had no cable.
+    #[serde(default)]
+    pub strangers: Strangers,
     /// Local sockets closed before they became a port, by reason.
     pub refused_plugs: BTreeMap<String, u64>,
     /// What an operator should know and can change.
@@ -69,6 +72,23 @@ pub struct RefusedKey {
     pub count: u64,
     /// Time since the last attempt.
     pub age_seconds: f64,
+}
+
+/// Those who sent packets to the cables' port and had no cable.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Strangers {
+    /// Handshakes begun with them.
+    pub accepted: u64,
+    /// Packets answered by a Retry: prove your address first.
+    pub retried: u64,
+    /// Packets left without an answer, by reason.
+    pub ignored: BTreeMap<String, u64>,
+    /// Handshakes begun that failed, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Handshakes under way.
+    pub under_way: usize,
+    /// How often QUIC's own code failed and its endpoint was started anew.
+    pub faults: u64,
 }
 
 /// Which end of a failed handshake did not trust the other.
