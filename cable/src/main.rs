@@ -71,7 +71,9 @@ fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
         Some(AskError::NotRunning { path, source }) => {
             let fix = match source.kind() {
                 io::ErrorKind::PermissionDenied => {
-                    format!("run as the user who started the node ({path} is closed to you)")
+                    format!(
+                        "run as the user who started the node ({path} is closed to you), or have it started with --view-group or --control-group"
+                    )
                 }
                 _ => "start vdenode, or name the right one with --node or --control".to_owned(),
             };

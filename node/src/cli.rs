@@ -106,6 +106,24 @@ pub(crate) struct Cli {
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
+    /// Let a group change this node by its control socket, by name or number
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) control_group: Option<String>,
+
+    /// Mode of the control socket, in octal [default: 0600, with --control-group 0660]
+    #[arg(long, value_name = "OCT", value_parser = octal)]
+    pub(crate) control_mode: Option<u32>,
+
+    /// Let a group look at this node, and not change it, by a socket of its own
+    ///
+    /// It lies beside the control socket: NAME.view beside NAME.ctl. vdecable finds it by itself.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) view_group: Option<String>,
+
+    /// Mode of that socket, in octal: 0666 lets everybody on this host look [default: 0660]
+    #[arg(long, value_name = "OCT", value_parser = octal)]
+    pub(crate) view_mode: Option<u32>,
+
     #[command(flatten)]
     pub(crate) gateway: GatewayFlags,
 

@@ -24,6 +24,7 @@ use crate::vde_switch::execute::SwitchFacts;
 pub(crate) struct NodeConfig {
     pub(crate) shard: ShardConfig,
     pub(crate) places: Places,
+    pub(crate) control: ControlAccess,
 }
 
 /// Where a node is found and what it keeps, by its name.
@@ -125,6 +126,14 @@ impl Default for SocketAccess {
     }
 }
 
+/// Who may change the node, and who may look at it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct ControlAccess {
+    pub(crate) admin: SocketAccess,
+    /// None: nobody but those who may change it.
+    pub(crate) view: Option<SocketAccess>,
+}
+
 /// Where cables are awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listen {
@@ -168,6 +177,16 @@ impl NodeConfig {
         let group = |name: &String| {
             accounts::group_number(name).with_context(|| format!("there is no group {name:?}"))
         };
+        // A group that is named is let in, unless the mode says otherwise.
+        let control_access = |mode: Option<u32>, name: &Option<String>| -> anyhow::Result<_> {
+            let closed = if name.is_some() { 0o660 } else { SocketAccess::default().mode };
+            let group = name.as_ref().map(group).transpose()?;
+            Ok(SocketAccess { mode: mode.unwrap_or(closed), group })
+        };
+        let has_view = cli.view_mode.is_some() || cli.view_group.is_some();
+        let view = has_view.then(|| control_access(cli.view_mode, &cli.view_group)).transpose()?;
+        let admin = control_access(cli.control_mode, &cli.control_group)?;
+        let control = ControlAccess { admin, view };
         let sockets = SocketAccess {
             mode: cli.mode.unwrap_or_else(|| SocketAccess::default().mode),
             group: cli.group.as_ref().map(group).transpose()?,
@@ -207,6 +226,6 @@ impl NodeConfig {
             switch: None,
             name: cli.name,
         };
-        Ok(Self { shard, places })
+        Ok(Self { shard, places, control })
     }
 }

@@ -1,48 +1,124 @@
-//! The control socket: who may talk to the node, and how many at once; what is answered without the
-//! data plane.
+//! The control socket and the view socket: who may talk to the node, how many at once and how often;
+//! what is answered without the data plane.
 
+mod pace;
+
+use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use control::transport::{self, Reply};
+use control::message::Right;
+use control::transport::{self, Limits, Reply};
 use control::{Failure, Request};
+use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::config::SocketAccess;
+use crate::config::{ControlAccess, SocketAccess};
 use crate::driver::{Asked, DataPlane};
 use crate::journal::Journal;
 use crate::local_socket::LocalSocket;
+use pace::Pace;
 
-/// Clients at once. More wait in the kernel's queue until one leaves.
-const CLIENTS: usize = 128;
+/// Clients of a socket at once. More wait in the kernel's queue until one leaves.
+const CLIENTS: usize = 32;
+
+/// Clients of the view socket that one user may have: a quarter, so that nobody shuts others out.
+const CLIENTS_OF_USER: usize = 8;
 
 /// How long to leave the socket alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The bound control socket; its file goes when it is dropped.
+/// The bound sockets; their files go when this is dropped.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
-    socket: LocalSocket,
+    admin: LocalSocket,
+    view: Option<LocalSocket>,
+}
+
+/// One of the sockets and what its clients share.
+struct Counter<'a> {
+    socket: &'a LocalSocket,
+    right: Right,
+    limits: Limits,
+    /// How often the data plane is asked something.
+    requests: Arc<Pace>,
+    users: Users,
+}
+
+/// Clients by user.
+type Users = Arc<Mutex<HashMap<u32, usize>>>;
+
+/// One client's place among those of its user.
+struct UserPlace {
+    users: Users,
+    user: u32,
+}
+
+impl UserPlace {
+    fn take(users: &Users, user: u32) -> Option<Self> {
+        let mut counts = users.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(user).or_default();
+        if *count >= CLIENTS_OF_USER {
+            return None;
+        }
+        *count += 1;
+        Some(Self { users: users.clone(), user })
+    }
+}
+
+impl Drop for UserPlace {
+    fn drop(&mut self) {
+        let mut counts = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.user);
+            }
+        }
+    }
 }
 
 impl ControlSocket {
-    /// Binds the socket, for its owner only, in the place of one that a dead node left.
-    pub(crate) fn bind(path: &Path) -> anyhow::Result<Self> {
+    /// Binds the sockets in the place of those that a dead node left: for its owner only, unless
+    /// `access` says otherwise.
+    pub(crate) fn bind(path: &Path, access: ControlAccess) -> anyhow::Result<Self> {
         let shown = path.display();
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             DirBuilder::new().recursive(true).mode(0o755).create(parent).with_context(|| {
                 format!("cannot make the directory of the control socket {shown}; choose another with --control")
             })?;
         }
-        Ok(Self { socket: LocalSocket::bind(path, SocketAccess::default(), "--control")? })
+        let bind = |path: &Path, access: SocketAccess| LocalSocket::bind(path, access, "--control");
+        let view = access.view.map(|view| bind(&control::path::view_socket(path), view));
+        Ok(Self { view: view.transpose()?, admin: bind(path, access.admin)? })
     }
 
     /// Serves clients for ever.
     pub(crate) async fn serve(&self, plane: &DataPlane) {
+        let admin = Counter::new(&self.admin, Right::Admin).serve(plane);
+        match &self.view {
+            Some(view) => drop(tokio::join!(admin, Counter::new(view, Right::View).serve(plane))),
+            None => admin.await,
+        }
+    }
+}
+
+impl<'a> Counter<'a> {
+    fn new(socket: &'a LocalSocket, right: Right) -> Self {
+        // A request costs the data plane some tenths of a millisecond at most. Who looks on must not
+        // take more than a hundredth of it, and the owner not more than a tenth.
+        let requests = Arc::new(match right {
+            Right::Admin => Pace::per_second(250, 50),
+            Right::View => Pace::per_second(50, 20),
+        });
+        Self { socket, right, limits: Limits::of(right), requests, users: Users::default() }
+    }
+
+    async fn serve(self, plane: &DataPlane) {
         let places = Arc::new(Semaphore::new(CLIENTS));
         loop {
             let Ok(place) = places.clone().acquire_owned().await else {
@@ -56,24 +132,53 @@ impl ControlSocket {
                     continue;
                 }
             };
+            let Some(user_place) = self.admit(&stream) else { continue };
             let (requests, journal) = (plane.requests.clone(), plane.journal.clone());
+            let (right, limits, pace) = (self.right, self.limits.clone(), self.requests.clone());
             tokio::spawn(async move {
-                let ask = |request| answer(requests.clone(), journal.clone(), request);
-                if let Err(err) = transport::serve(stream, ask).await {
+                let ask = |request| {
+                    answer(right, pace.clone(), requests.clone(), journal.clone(), request)
+                };
+                if let Err(err) = transport::serve(stream, &limits, ask).await {
                     tracing::debug!(%err, "control client lost");
                 }
-                drop(place);
+                drop((user_place, place));
             });
         }
+    }
+
+    /// A place among its user's, where those are counted. None when it is turned away.
+    fn admit(&self, stream: &UnixStream) -> Option<Option<UserPlace>> {
+        if self.right == Right::Admin {
+            return Some(None);
+        }
+        let place =
+            stream.peer_cred().ok().and_then(|peer| UserPlace::take(&self.users, peer.uid()));
+        if place.is_none() {
+            let why = format!("your user has {CLIENTS_OF_USER} connections to this node already");
+            let fix = "close one of them";
+            transport::turn_away(stream, Failure::new("the request was not carried out", why, fix));
+        }
+        place.map(Some)
     }
 }
 
 /// Carries a request out as far as it concerns the data plane there, and the rest here.
 async fn answer(
+    right: Right,
+    pace: Arc<Pace>,
     requests: mpsc::Sender<Asked>,
     journal: Arc<Journal>,
     request: Request,
 ) -> Result<Reply, Failure> {
+    if right == Right::View && request.needs() == Right::Admin {
+        return Err(Failure::new(
+            "nothing was changed",
+            "your user may look at this node and not change it",
+            "run the command as the user who started the node, or have it started with --control-group and your group",
+        ));
+    }
+    pace.turn().await;
     if let Request::Events { last, follow } = request {
         return journal.follow(last, follow).map(Reply::Events);
     }

@@ -59,6 +59,15 @@ pub(crate) fn raise_descriptor_limit() {
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
+/// Keeps this process's memory, where its key is, from other processes of its user and from core
+/// files (prctl(2), PR_SET_DUMPABLE). What it does itself by /proc/self goes on.
+pub(crate) fn hide_memory() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    if let Err(err) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::debug!(%err, "memory is not hidden");
+    }
+}
+
 /// Everything that lives on the data-plane thread.
 #[derive(Debug)]
 pub(crate) struct Shard {

@@ -21,7 +21,9 @@ use ether::MacAddr;
 use fabric::StormControl;
 use rand::RngExt as _;
 
-use crate::config::{Listen, Offload, Places, ShardConfig, SocketAccess, TapAddress, TapFailure};
+use crate::config::{
+    ControlAccess, Listen, Offload, Places, ShardConfig, SocketAccess, TapAddress, TapFailure,
+};
 use crate::control_socket::ControlSocket;
 use crate::driver::{self, DataPlane};
 use crate::logging;
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
 
 fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
     driver::raise_descriptor_limit();
+    driver::hide_memory();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -82,7 +85,8 @@ fn run(arguments: SwitchArguments) -> anyhow::Result<()> {
     let consoles = Consoles::new(&plane);
     let ended = runtime.block_on(async {
         let management = bind_management(&arguments)?;
-        let control = places.map(|places| ControlSocket::bind(&places.control)).transpose()?;
+        let bind = |places: Places| ControlSocket::bind(&places.control, ControlAccess::default());
+        let control = places.map(bind).transpose()?;
         start_script(&consoles, &arguments).await;
         let is_daemon = daemon::is_daemon();
         if is_daemon {

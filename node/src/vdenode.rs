@@ -29,6 +29,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     driver::raise_descriptor_limit();
+    driver::hide_memory();
     let root = rustix::process::geteuid().is_root();
     let config = NodeConfig::new(cli, &Surroundings::of_this_process(root))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -37,12 +38,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         .context("cannot start the control runtime")?;
     let _in_runtime = runtime.enter();
     let mut end_signals = EndSignals::catch()?;
-    let NodeConfig { places, shard } = config;
+    let NodeConfig { places, shard, control: access } = config;
     let _lock = StateLock::take(&places.state)?;
     let name = shard.name.clone();
     let (plane, ready) = DataPlane::start(shard)?;
     // Last: whoever waits for this socket finds everything else in place.
-    let control = match ControlSocket::bind(&places.control) {
+    let control = match ControlSocket::bind(&places.control, access) {
         Ok(control) => control,
         Err(err) => return plane.stop().and(Err(err)),
     };

@@ -21,6 +21,14 @@
 //! ← {"v":1,"skipped":3}
 //! ```
 //!
+//! Beside it there may be a *view socket* ([`path::view_socket`]) of other users: what it is asked for
+//! beyond looking ([`Request::needs`]) is answered by an error, and its lines are short
+//! ([`transport::MAX_VIEW_LINE`]).
+//!
+//! Requests of all clients of a socket take turns, so one that asks without a pause gets its answers
+//! later, and the network none of it. A client that does not read its answer is dropped after
+//! [`transport::STALL_LIMIT`].
+//!
 //! The types here are this protocol's own, not those of the cores: cores may change while scripts
 //! that read JSON go on working. Fields, and kinds of events, are only ever added within a version.
 //!

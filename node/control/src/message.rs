@@ -154,6 +154,37 @@ pub enum Request {
     WireProfiles,
 }
 
+/// What a client may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// Look at the node.
+    View,
+    /// Change it as well.
+    Admin,
+}
+
+impl Request {
+    /// The right that it takes.
+    pub fn needs(&self) -> Right {
+        match self {
+            Self::Id
+            | Self::Status
+            | Self::Ports
+            | Self::Macs { .. }
+            | Self::Nodes
+            | Self::Cables
+            | Self::Trace { .. }
+            | Self::Events { .. }
+            | Self::Leases
+            | Self::Forwards
+            | Self::Wires
+            | Self::WireProfiles => Right::View,
+            Self::Wire { change, .. } if *change == WireChange::default() => Right::View,
+            _ => Right::Admin,
+        }
+    }
+}
+
 /// What a node answers when it did what was asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -1,6 +1,6 @@
 //! Where a node's sockets and state are, unless told otherwise. Every program asks here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Who the program runs as and what its environment says; read once by each program.
 #[derive(Debug, Clone, Default)]
@@ -52,6 +52,11 @@ impl Surroundings {
     fn runtime(&self) -> Option<PathBuf> {
         if self.root { Some("/run".into()) } else { self.runtime_dir.clone() }
     }
+}
+
+/// The socket for those who may only look, beside a control socket: `NAME.view` beside `NAME.ctl`.
+pub fn view_socket(control: &Path) -> PathBuf {
+    control.with_extension("view")
 }
 
 /// Whether a node name can be part of a path: 1 to 64 letters, digits, `-`, `_` and `.`, not

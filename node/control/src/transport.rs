@@ -10,14 +10,22 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedWriteHalf;
+use tokio::sync::Semaphore;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::event::Told;
-use crate::message::{self, Answer, Failure, Heard, Request, StreamLine};
+use crate::message::{self, Answer, Failure, Heard, Request, Right, StreamLine};
+use crate::path::view_socket;
 
-/// The longest request line. The longest real request holds a recorded trace of half a million
-/// lines; only the node's owner can send one.
+/// The longest request line of somebody who may change the node. The longest real request holds a
+/// recorded trace of half a million lines.
 pub const MAX_LINE: usize = 4 * 1024 * 1024;
+
+/// The longest request line of somebody who may only look.
+pub const MAX_VIEW_LINE: usize = 4096;
+
+/// What a connection keeps for its next request line; a longer one gives its memory back.
+const KEPT_LINE: usize = 64 * 1024;
 
 /// The longest answer line a client accepts: a full filtering database of 65 536 entries.
 const MAX_ANSWER: u64 = 32 * 1024 * 1024;
@@ -56,11 +64,43 @@ pub struct Feed {
     pub live: Option<broadcast::Receiver<Arc<Told>>>,
 }
 
+/// What a client may use.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The longest request line, in octets.
+    pub line: usize,
+    /// Answers that may be made and held for their readers at once, by all clients that share this.
+    pub answers: Arc<Semaphore>,
+}
+
+impl Limits {
+    /// Four answers at once: the largest has some megabytes, and a client that stopped reading holds
+    /// its own for [`STALL_LIMIT`].
+    const ANSWERS: usize = 4;
+
+    /// Those of clients with a right.
+    pub fn of(right: Right) -> Self {
+        let line = match right {
+            Right::Admin => MAX_LINE,
+            Right::View => MAX_VIEW_LINE,
+        };
+        Self { line, answers: Arc::new(Semaphore::new(Self::ANSWERS)) }
+    }
+}
+
+/// Tells a client why it is not served, if it can hear it at once.
+pub fn turn_away(stream: &UnixStream, failure: Failure) {
+    let mut line = message::encode_answer(Err(failure));
+    line.push('\n');
+    // The line is shorter than any socket's buffer. Whoever has gone need not know.
+    let _ = stream.try_write(line.as_bytes());
+}
+
 /// Serves one client until it leaves, stalls, or sends what is not a line.
 ///
 /// # Errors
 /// Those of the socket; a client that misbehaves ends with `Ok` after it was told why.
-pub async fn serve<F, H>(stream: UnixStream, mut handle: H) -> io::Result<()>
+pub async fn serve<F, H>(stream: UnixStream, limits: &Limits, mut handle: H) -> io::Result<()>
 where
     H: FnMut(Request) -> F,
     F: Future<Output = Result<Reply, Failure>>,
@@ -70,7 +110,8 @@ where
     let mut line = Vec::new();
     loop {
         line.clear();
-        let limit = u64::try_from(MAX_LINE + 1).expect("a small constant");
+        line.shrink_to(KEPT_LINE);
+        let limit = u64::try_from(limits.line + 1).expect("a small constant");
         let mut bounded = (&mut reader).take(limit);
         let read = tokio::time::timeout(IDLE_LIMIT, bounded.read_until(b'\n', &mut line));
         let Ok(count) = read.await else { return Ok(()) };
@@ -78,11 +119,12 @@ where
         if count == 0 {
             return Ok(());
         }
-        let too_long = count > MAX_LINE;
+        let too_long = count > limits.line;
+        let Ok(place) = limits.answers.acquire().await else { return Ok(()) };
         let outcome = if too_long {
             Err(Failure::new(
                 "the request was not understood",
-                format!("the line is longer than {MAX_LINE} octets"),
+                format!("the line is longer than {} octets", limits.line),
                 "send one JSON object a line",
             ))
         } else {
@@ -102,6 +144,7 @@ where
             Ok(result) => result?,
             Err(_elapsed) => return Ok(()),
         }
+        drop((answer, place));
         if let Some(feed) = feed {
             return tokio::select! {
                 told = tell(feed, &mut write) => told,
@@ -115,8 +158,8 @@ where
     }
 }
 
-/// Tells events until there are no more. A client that stops reading is waited for: it may have
-/// been stopped by its user, and costs no more than its queue.
+/// Tells events until there are no more, or until the client has let so many pile up that its socket
+/// takes no more of them for [`STALL_LIMIT`].
 async fn tell(feed: Feed, write: &mut OwnedWriteHalf) -> io::Result<()> {
     for told in feed.past {
         write_line(write, message::encode_told(&told)).await?;
@@ -136,7 +179,10 @@ async fn tell(feed: Feed, write: &mut OwnedWriteHalf) -> io::Result<()> {
 
 async fn write_line(write: &mut OwnedWriteHalf, mut line: String) -> io::Result<()> {
     line.push('\n');
-    write.write_all(line.as_bytes()).await
+    match tokio::time::timeout(STALL_LIMIT, write.write_all(line.as_bytes())).await {
+        Ok(written) => written,
+        Err(_elapsed) => Err(io::ErrorKind::TimedOut.into()),
+    }
 }
 
 /// Why a request got no answer.
@@ -180,11 +226,17 @@ impl Client {
     /// Connects.
     ///
     /// # Errors
-    /// [`AskError::NotRunning`].
+    /// [`AskError::NotRunning`], also when this user may neither change the node nor look at it.
     pub fn connect(path: &Path) -> Result<Self, AskError> {
         let not_running =
             |source| AskError::NotRunning { path: path.display().to_string(), source };
-        let stream = StdUnixStream::connect(path).map_err(not_running)?;
+        let stream = match StdUnixStream::connect(path) {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => {
+                // Whoever may not change the node may perhaps look at it.
+                StdUnixStream::connect(view_socket(path)).map_err(|_| not_running(err))?
+            }
+            connected => connected.map_err(not_running)?,
+        };
         stream.set_read_timeout(Some(ANSWER_LIMIT)).map_err(not_running)?;
         stream.set_write_timeout(Some(ANSWER_LIMIT)).map_err(not_running)?;
         Ok(Self { path: path.display().to_string(), reader: BufReader::new(stream) })
@@ -197,8 +249,13 @@ impl Client {
     pub fn ask(&mut self, request: &Request) -> Result<Answer, AskError> {
         let mut line = message::encode_request(request);
         line.push('\n');
-        self.reader.get_mut().write_all(line.as_bytes()).map_err(|err| self.broken(err))?;
-        match self.line()? {
+        let written = self.reader.get_mut().write_all(line.as_bytes());
+        // Who is turned away is told so before it has said anything, and cannot say it.
+        let answer = self.line();
+        if !matches!(answer, Ok(Some(_))) {
+            written.map_err(|err| self.broken(err))?;
+        }
+        match answer? {
             Some(answer) => Ok(message::decode_answer(&answer)?),
             None => Err(self.broken(io::ErrorKind::UnexpectedEof.into())),
         }
@@ -237,136 +294,4 @@ impl Client {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::SystemTime;
-
-    use super::*;
-    use crate::event::{Event, Named};
-
-    fn runtime() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-    }
-
-    /// What a server that knows only `id` answers to raw bytes before it closes.
-    fn dialogue(sent: &[u8]) -> String {
-        runtime().block_on(async {
-            let (ours, theirs) = UnixStream::pair().unwrap();
-            let server = tokio::spawn(serve(theirs, async |request| match request {
-                Request::Id => Ok(Answer::Id { name: "n".into(), key: "k".into() }.into()),
-                _ => Err(Failure::new("x", "y", "")),
-            }));
-            let (mut read, mut write) = ours.into_split();
-            write.write_all(sent).await.unwrap();
-            drop(write);
-            let mut answer = String::new();
-            read.read_to_string(&mut answer).await.unwrap();
-            server.await.unwrap().unwrap();
-            answer
-        })
-    }
-
-    #[test]
-    fn each_line_gets_its_answer_in_order() {
-        let answer = dialogue(b"{\"v\":1,\"command\":\"id\"}\n{\"v\":1,\"command\":\"macs\"}\r\n");
-        let lines: Vec<_> = answer.lines().collect();
-        assert_eq!(lines.len(), 2);
-        assert!(lines[0].contains("\"key\":\"k\""));
-        assert!(lines[1].contains("\"error\""));
-    }
-
-    #[test]
-    fn garbage_is_answered_with_an_error_and_the_next_request_still_works() {
-        let answer = dialogue(b"\x00\xff garbage\n{\"v\":1,\"command\":\"id\"}\n");
-        let lines: Vec<_> = answer.lines().collect();
-        assert!(lines[0].contains("not understood"));
-        assert!(lines[1].contains("\"ok\""));
-    }
-
-    #[test]
-    fn an_endless_line_is_cut_off_with_the_reason() {
-        let mut endless = vec![b'x'; MAX_LINE + 2];
-        endless.extend_from_slice(b"\n{\"v\":1,\"command\":\"id\"}\n");
-        let answer = dialogue(&endless);
-        assert_eq!(answer.lines().count(), 1, "the connection ends: {answer}");
-        assert!(answer.contains("longer than 4194304"));
-    }
-
-    fn joined(name: &str) -> Arc<Told> {
-        let node = Named { name: name.into(), key: String::new() };
-        Arc::new(Told::new(SystemTime::UNIX_EPOCH, Event::NodeJoined { node }))
-    }
-
-    /// What a client without a runtime hears; `events` happen once it has its answer.
-    fn followed(queue: usize, past: &[&str], events: &[&str]) -> Vec<StreamLine<Heard>> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("ctl");
-        let runtime = runtime();
-        let _guard = runtime.enter();
-        let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let client = std::thread::spawn(move || {
-            let mut client = Client::connect(&path).unwrap();
-            let request = Request::Events { last: 1, follow: true };
-            assert_eq!(client.ask(&request).unwrap(), Answer::Events);
-            std::iter::from_fn(|| client.next_event().unwrap()).collect()
-        });
-        runtime.block_on(async {
-            let (stream, _) = listener.accept().await.unwrap();
-            let served = serve(stream, async |_| {
-                let (tell, live) = broadcast::channel(queue);
-                for name in events {
-                    tell.send(joined(name)).unwrap();
-                }
-                let past = past.iter().map(|name| joined(name)).collect();
-                Ok(Reply::Events(Feed { past, live: Some(live) }))
-            });
-            served.await.unwrap();
-        });
-        client.join().unwrap()
-    }
-
-    fn names(lines: &[StreamLine<Heard>]) -> Vec<String> {
-        let name = |line: &StreamLine<Heard>| match line {
-            StreamLine::Event(heard) => heard.rest["node"]["name"].as_str().unwrap().to_owned(),
-            StreamLine::Skipped(skipped) => format!("skipped {skipped}"),
-        };
-        lines.iter().map(name).collect()
-    }
-
-    #[test]
-    fn events_of_before_come_first_and_the_stream_ends_with_the_node() {
-        assert_eq!(names(&followed(8, &["a", "b"], &["c", "d"])), ["a", "b", "c", "d"]);
-    }
-
-    #[test]
-    fn a_client_that_is_too_slow_hears_how_much_it_has_missed() {
-        assert_eq!(names(&followed(2, &[], &["a", "b", "c", "d"])), ["skipped 2", "c", "d"]);
-    }
-
-    #[test]
-    fn a_client_that_leaves_ends_its_stream() {
-        runtime().block_on(async {
-            let (ours, theirs) = UnixStream::pair().unwrap();
-            let (tell, _) = broadcast::channel(2);
-            let live = tell.subscribe();
-            let mut feed = Some(Feed { past: Vec::new(), live: Some(live) });
-            let server = tokio::spawn(serve(theirs, move |_| {
-                std::future::ready(Ok(Reply::Events(feed.take().unwrap())))
-            }));
-            let (read, mut write) = ours.into_split();
-            let request = message::encode_request(&Request::Events { last: 0, follow: true });
-            write.write_all(format!("{request}\n").as_bytes()).await.unwrap();
-            let mut lines = tokio::io::BufReader::new(read).lines();
-            assert!(lines.next_line().await.unwrap().unwrap().contains("events"));
-            drop((lines, write));
-            server.await.unwrap().unwrap();
-            assert_eq!(tell.receiver_count(), 0);
-        });
-    }
-
-    #[test]
-    fn nobody_listening_is_told_as_such() {
-        let dir = tempfile::tempdir().unwrap();
-        let err = Client::connect(&dir.path().join("none")).unwrap_err();
-        assert!(matches!(err, AskError::NotRunning { .. }));
-    }
-}
+mod tests;
