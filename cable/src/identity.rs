@@ -1,15 +1,18 @@
 //! Who a node is: an Ed25519 key made at its first start (RFC 8032), never sent anywhere.
 
 use std::fmt;
-use std::fs;
-use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use aws_lc_rs::hkdf;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use ether::MacAddr;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
@@ -120,6 +123,26 @@ pub enum IdentityError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The key file belongs to somebody else, who could have made it or could read it.
+    #[error(
+        "{path} belongs to user {owner}, and this node runs as user {own}: its key would not be its own alone; chown {own} {path}, or choose another directory with --state"
+    )]
+    Foreign {
+        /// The key file.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+        /// Who this node runs as.
+        own: u32,
+    },
+    /// The key file is a link or no file at all.
+    #[error(
+        "{path} is not a plain file; put the key itself there, or remove it to become a new node"
+    )]
+    NotAFile {
+        /// What should be the key file.
+        path: PathBuf,
+    },
     /// The key file is there but not a key.
     #[error("{path} is not an Ed25519 key; restore it, or delete it to become a new node")]
     Damaged {
@@ -164,24 +187,19 @@ impl Identity {
     /// [`IdentityError`].
     pub fn load_or_generate(directory: &Path) -> Result<Self, IdentityError> {
         let path = directory.join("identity.key");
-        let in_directory = |source| IdentityError::Directory { path: directory.to_owned(), source };
-        match fs::metadata(&path) {
-            Ok(metadata) => {
-                let mode = metadata.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    return Err(IdentityError::Exposed { path, mode });
-                }
-                let pkcs8 = fs::read(&path)
-                    .map(Zeroizing::new)
-                    .map_err(|source| StoreError::Read { path: path.clone(), source })?;
-                Self::from_pkcs8(&pkcs8).ok_or(IdentityError::Damaged { path })
-            }
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {
+        match read_secret(&path) {
+            Ok(pkcs8) => Self::from_pkcs8(&pkcs8).ok_or(IdentityError::Damaged { path }),
+            Err(IdentityError::Directory { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
                 let identity = Self::generate()?;
                 store::replace(&path, &identity.pkcs8)?;
                 Ok(identity)
             }
-            Err(source) => Err(in_directory(source)),
+            Err(IdentityError::Directory { source, .. }) => {
+                Err(IdentityError::Directory { path: directory.to_owned(), source })
+            }
+            Err(err) => Err(err),
         }
     }
 
@@ -228,8 +246,46 @@ impl Identity {
     }
 }
 
+/// The longest file that could be a key; a PKCS#8 document of an Ed25519 key has 83 octets.
+const MAX_KEY_FILE: u64 = 4096;
+
+/// Reads a file that only its owner may read, who must be this process's user. What is checked is what
+/// is read, whatever its name means meanwhile.
+fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(i32::try_from(flags.bits()).expect("flags of open(2) are an int"))
+        .open(path);
+    let file = opened.map_err(|source| match source.raw_os_error() {
+        Some(code) if code == Errno::LOOP.raw_os_error() => {
+            IdentityError::NotAFile { path: path.to_owned() }
+        }
+        _ => IdentityError::Directory { path: path.to_owned(), source },
+    })?;
+    let unreadable = |source| StoreError::Read { path: path.to_owned(), source };
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(IdentityError::NotAFile { path: path.to_owned() });
+    }
+    let (owner, own) = (metadata.uid(), geteuid().as_raw());
+    if owner != own {
+        return Err(IdentityError::Foreign { path: path.to_owned(), owner, own });
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(IdentityError::Exposed { path: path.to_owned(), mode });
+    }
+    // All at once: a buffer that grows would leave copies behind.
+    let mut octets = Zeroizing::new(Vec::with_capacity(4096));
+    file.take(MAX_KEY_FILE).read_to_end(&mut octets).map_err(unreadable)?;
+    Ok(octets)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -250,6 +306,30 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let err = Identity::load_or_generate(dir.path()).unwrap_err();
         assert!(matches!(err, IdentityError::Exposed { mode: 0o640, .. }), "{err}");
+    }
+
+    #[test]
+    fn a_key_that_is_somebody_elses_or_elsewhere_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        Identity::load_or_generate(dir.path()).unwrap();
+        let path = dir.path().join("identity.key");
+        fs::rename(&path, dir.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", &path).unwrap();
+        let err = Identity::load_or_generate(dir.path()).unwrap_err();
+        assert!(matches!(err, IdentityError::NotAFile { .. }), "{err}");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        let err = Identity::load_or_generate(dir.path()).unwrap_err();
+        assert!(matches!(err, IdentityError::NotAFile { .. }), "{err}");
+        fs::remove_dir(&path).unwrap();
+        fs::rename(dir.path().join("elsewhere"), &path).unwrap();
+        // Only root can give a file away.
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(60001), None).unwrap();
+            let err = Identity::load_or_generate(dir.path()).unwrap_err();
+            assert!(matches!(err, IdentityError::Foreign { owner: 60001, .. }), "{err}");
+            assert!(err.to_string().contains("chown 0 "), "{err}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -21,6 +21,7 @@ impl StateLock {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| {
             format!("cannot make the state directory {shown}; choose another with --state")
         })?;
+        check(directory)?;
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -43,5 +44,51 @@ impl StateLock {
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Whoever can write in the directory can exchange the key and the lists in it.
+fn check(directory: &Path) -> anyhow::Result<()> {
+    let shown = directory.display();
+    let found = std::fs::metadata(directory).with_context(|| {
+        format!("cannot look at the state directory {shown}; choose another with --state")
+    })?;
+    let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != own {
+        bail!(
+            "the state directory {shown} belongs to user {owner}, and this node runs as user {own}; chown {own} {shown}, or choose another with --state"
+        );
+    }
+    let mode = found.mode() & 0o777;
+    if mode & 0o022 != 0 {
+        bail!(
+            "others may write in the state directory {shown} (mode {mode:04o}), and could exchange this node's key; chmod 700 {shown}"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_in_which_others_write_is_refused_with_what_to_do() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("state");
+        drop(StateLock::take(&directory).unwrap());
+        for (mode, refused) in [(0o700, false), (0o755, false), (0o770, true), (0o702, true)] {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            match StateLock::take(&directory) {
+                Ok(_) => assert!(!refused, "{mode:o}"),
+                Err(err) => {
+                    assert!(refused, "{mode:o}: {err}");
+                    assert!(err.to_string().contains("chmod 700"), "{err}");
+                }
+            }
+        }
     }
 }
