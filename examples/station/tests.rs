@@ -12,7 +12,8 @@ async fn wire() -> (Plug, Plug) {
     let parent = tempfile::tempdir().unwrap();
     let server = Server::bind(ServerConfig::new(parent.path().join("sw"))).unwrap();
     let plug = async || {
-        let grant = async { server.accept().await.unwrap().read_request().await.unwrap().accept() };
+        let grant =
+            async { server.accept().await.unwrap().read_request().await.unwrap().accept().await };
         let options = ClientOptions::new("test");
         let (client, ours) =
             tokio::join!(vdeplug::connect(Some(server.directory()), options), grant);
@@ -94,7 +95,8 @@ async fn a_closed_port_is_told_at_once_with_what_to_do() {
 async fn a_pulled_plug_ends_the_station_with_its_reason() {
     let parent = tempfile::tempdir().unwrap();
     let server = Server::bind(ServerConfig::new(parent.path().join("sw"))).unwrap();
-    let grant = async { server.accept().await.unwrap().read_request().await.unwrap().accept() };
+    let grant =
+        async { server.accept().await.unwrap().read_request().await.unwrap().accept().await };
     let options = ClientOptions::new("test");
     let (client, plug) = tokio::join!(vdeplug::connect(Some(server.directory()), options), grant);
     let mut lonely = station(client.unwrap(), "10.0.0.1/24");

@@ -14,12 +14,13 @@ use fabric::PortId;
 use rustix::net::{SocketAddrUnix, SocketType};
 use tokio::sync::Notify;
 use vdeplug::dgram::{DgramOpenError, DgramPort};
+use vdeplug::path::SocketFile;
 use vdeplug::stream::RecvError;
 
 use super::{Peer, PortIo, relay_datagrams};
 use crate::config::{DgramAddress, SocketAccess};
 use crate::driver::Shard;
-use crate::local_socket::{self, LocalSocket, SocketPath};
+use crate::local_socket::{self, LocalSocket};
 use crate::plane::Newcomer;
 
 /// How long until a socket or a peer that is not there is tried again.
@@ -58,7 +59,7 @@ pub(crate) fn exchange(
     Ok(())
 }
 
-fn bind(at: &DgramAddress, access: SocketAccess) -> anyhow::Result<(OwnedFd, Option<SocketPath>)> {
+fn bind(at: &DgramAddress, access: SocketAccess) -> anyhow::Result<(OwnedFd, Option<SocketFile>)> {
     const FLAG: &str = "--dgram";
     match at {
         DgramAddress::Unix { local, .. } => {

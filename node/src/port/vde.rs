@@ -44,7 +44,6 @@ pub(crate) async fn accept(shard: &Rc<Shard>) {
 async fn serve(shard: &Shard, handshake: Handshake, places: &Semaphore) -> Result<(), Refusal> {
     let place = places.acquire().await;
     let pending = handshake.read_request().await?;
-    drop(place);
     let wish = match pending.request().kind {
         Kind::Management => Some(PortId(0)),
         Kind::Plug => pending.request().port.map(PortId),
@@ -56,7 +55,8 @@ async fn serve(shard: &Shard, handshake: Handshake, places: &Semaphore) -> Resul
         pending.refuse(&refusal);
         return Err(refusal);
     }
-    let plug = Rc::new(pending.accept()?);
+    let plug = Rc::new(pending.accept().await?);
+    drop(place);
     let description = plug.description().to_string();
     let newcomer = Newcomer {
         io: PortIo::Vde(plug.clone()),

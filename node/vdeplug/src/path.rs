@@ -21,8 +21,9 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 pub use error::{BindError, Holder};
-pub(crate) use file::{Ownership, SocketFile, pin, pinned_path};
-pub(crate) use leftovers::{StreamProbe, probe_stream};
+pub use file::{Ownership, SocketFile};
+pub(crate) use file::{pin, pinned_path};
+pub use leftovers::{Probe, probe};
 
 use crate::address::MAX_PATH;
 
@@ -171,10 +172,21 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
+        /// Clients that were let in just now may still make their sockets; one has to be very quick
+        /// to do so more often than this.
+        const ATTEMPTS: usize = 8;
         self.sweep();
-        if self.remove {
-            // Fails when something is left in it, and then it should stay.
-            let _ = fs::remove_dir(&self.path);
+        if !self.remove {
+            return;
+        }
+        for _ in 0..ATTEMPTS {
+            match fs::remove_dir(&self.path) {
+                Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                    leftovers::sweep_all(&self.path);
+                }
+                // What is left in it, or what keeps it, should stay.
+                _ => return,
+            }
         }
     }
 }

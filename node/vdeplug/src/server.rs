@@ -6,6 +6,7 @@
 //! of each client in its own task: it may take up to [`REQUEST_DEADLINE`].
 
 mod handshake;
+mod reach;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -20,10 +21,12 @@ use tokio::net::UnixListener;
 
 pub(crate) use handshake::data_socket;
 pub use handshake::{Handshake, Pending};
+pub use reach::LOOKUP_DEADLINE;
+use reach::Lookups;
 
 use crate::path::{
-    Access, BindError, CONTROL_NAME, Directory, Holder, Modes, Ownership, SocketFile, StreamProbe,
-    probe_stream, resolve_group,
+    Access, BindError, CONTROL_NAME, Directory, Holder, Modes, Ownership, Probe, SocketFile, probe,
+    resolve_group,
 };
 use crate::plug::PeerCredentials;
 
@@ -95,6 +98,7 @@ pub(crate) struct Site {
     access: Access,
     send_buffer: usize,
     next_number: AtomicU32,
+    lookups: Lookups,
 }
 
 impl Server {
@@ -132,7 +136,8 @@ impl Server {
         directory.sweep();
         directory.unlock();
         let send_buffer = config.send_buffer;
-        let site = Site { directory, access, send_buffer, next_number: AtomicU32::new(0) };
+        let (next_number, lookups) = (AtomicU32::new(0), Lookups::default());
+        let site = Site { directory, access, send_buffer, next_number, lookups };
         Ok(Self { listener, _control: control, site: Arc::new(site) })
     }
 
@@ -174,19 +179,20 @@ enum Stale {
 
 /// Makes way for the control socket, unless somebody answers there.
 fn clear_stale(directory: &Directory, path: &Path) -> Result<Stale, BindError> {
-    match probe_stream(path).map_err(|error| BindError::io("connect to", path, error))? {
-        StreamProbe::Absent => Ok(Stale::Nothing),
-        StreamProbe::Refused => {
+    let found = probe(path, SocketType::STREAM);
+    match found.map_err(|error| BindError::io("connect to", path, error))? {
+        Probe::Absent => Ok(Stale::Nothing),
+        Probe::Deserted => {
             std::fs::remove_file(path)
                 .map_err(|error| BindError::io("remove the left-over socket", path, error))?;
             tracing::debug!(path = %path.display(), "control socket of a dead switch removed");
             Ok(Stale::Removed)
         }
-        StreamProbe::Answered(stream) => Err(BindError::Taken {
+        Probe::Answered(socket) => Err(BindError::Taken {
             directory: directory.path().to_owned(),
-            holder: Holder::of(stream.and_then(|s| s.peer_cred().ok()?.pid())),
+            holder: Holder::at(socket.as_ref()),
         }),
-        StreamProbe::Other => Err(BindError::NotAControlSocket { path: path.to_owned() }),
+        Probe::Other => Err(BindError::NotAControlSocket { path: path.to_owned() }),
     }
 }
 

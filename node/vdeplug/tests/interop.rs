@@ -65,7 +65,7 @@ fn switch() -> (TempDir, Server) {
 
 async fn plugged(server: &Server) -> Plug {
     let handshake = server.accept().await.unwrap();
-    handshake.read_request().await.unwrap().accept().unwrap()
+    handshake.read_request().await.unwrap().accept().await.unwrap()
 }
 
 fn frames() -> Vec<Vec<u8>> {

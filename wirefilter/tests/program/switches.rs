@@ -26,7 +26,7 @@ fn switch() -> (TempDir, Server) {
 
 async fn plugged(server: &Server) -> Plug {
     let handshake = server.accept().await.unwrap();
-    handshake.read_request().await.unwrap().accept().unwrap()
+    handshake.read_request().await.unwrap().accept().await.unwrap()
 }
 
 async fn receive(plug: &Plug) -> Vec<Vec<u8>> {

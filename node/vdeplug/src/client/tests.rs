@@ -10,7 +10,7 @@ fn serve() -> (tempfile::TempDir, Server) {
 }
 
 async fn grant(server: &Server) -> Plug {
-    server.accept().await.unwrap().read_request().await.unwrap().accept().unwrap()
+    server.accept().await.unwrap().read_request().await.unwrap().accept().await.unwrap()
 }
 
 #[tokio::test]

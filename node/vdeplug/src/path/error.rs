@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -109,7 +110,13 @@ pub struct Holder {
 }
 
 impl Holder {
-    pub(crate) fn of(pid: Option<i32>) -> Self {
+    /// Who is at the other end of a connection, if there is one.
+    pub fn at(connection: Option<&OwnedFd>) -> Self {
+        let peer = connection.and_then(|fd| rustix::net::sockopt::socket_peercred(fd).ok());
+        Self::of(peer.map(|peer| peer.pid.as_raw_nonzero().get()))
+    }
+
+    fn of(pid: Option<i32>) -> Self {
         let name_of = |pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok();
         match pid.and_then(|pid| Some((pid, name_of(pid)?))) {
             Some((pid, name)) => Self { pid: Some(pid), name: Some(name.trim_end().to_owned()) },

@@ -11,18 +11,19 @@ use rustix::net::SocketAddrUnix;
 
 /// Who may use a socket file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Ownership {
+pub struct Ownership {
     /// A new owner, or the process's own user.
-    pub(crate) owner: Option<u32>,
+    pub owner: Option<u32>,
     /// A new group, or what the directory gives.
-    pub(crate) group: Option<u32>,
+    pub group: Option<u32>,
     /// Mode bits.
-    pub(crate) mode: u32,
+    pub mode: u32,
 }
 
-/// A socket file that this process made.
+/// A socket file that this process made. Dropping it removes the file, unless another has its name by
+/// now.
 #[derive(Debug)]
-pub(crate) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// Device and inode: the name may have come to mean somebody else's socket meanwhile.
     identity: (u64, u64),
@@ -30,14 +31,20 @@ pub(crate) struct SocketFile {
 
 impl SocketFile {
     /// Binds `socket` to a new file.
-    pub(crate) fn bind(socket: BorrowedFd<'_>, path: PathBuf) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// What bind(2) says.
+    pub fn bind(socket: BorrowedFd<'_>, path: PathBuf) -> io::Result<Self> {
         rustix::net::bind(socket, &SocketAddrUnix::new(&path)?)?;
         let found = fs::symlink_metadata(&path)?;
         Ok(Self { identity: (found.dev(), found.ino()), path })
     }
 
     /// Sets owner, group and mode, without following a link that took the file's place.
-    pub(crate) fn admit(&self, ownership: Ownership) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// What chown(2) and chmod(2) say, and when another file has its name.
+    pub fn admit(&self, ownership: Ownership) -> io::Result<()> {
         let (handle, stat) = pin(&self.path)?;
         if (stat.st_dev, stat.st_ino) != self.identity {
             return Err(io::Error::other("the socket was exchanged while it was set up"));
@@ -51,7 +58,8 @@ impl SocketFile {
         fs::set_permissions(pinned_path(handle.as_fd()), fs::Permissions::from_mode(mode))
     }
 
-    pub(crate) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }

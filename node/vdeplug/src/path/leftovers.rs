@@ -6,62 +6,73 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
-use tokio::net::UnixStream;
 
 use super::file::is_socket;
 
-/// What answers on a stream socket.
+/// Who answers at the path of a socket.
 #[derive(Debug)]
-pub(crate) enum StreamProbe {
+pub enum Probe {
     /// Nothing has the name.
     Absent,
     /// The socket file is there, its process is not.
-    Refused,
-    /// Somebody listens; the connection, unless the backlog was full.
-    Answered(Option<UnixStream>),
-    /// Something that is no stream socket has the name.
+    Deserted,
+    /// Somebody does; the connection, when one could be had at once.
+    Answered(Option<OwnedFd>),
+    /// Something that is no socket of that kind has the name.
     Other,
 }
 
-/// Tries to connect to the stream socket at `path`, without waiting.
+/// Tries to connect to the socket of that kind at `path`, without waiting.
 ///
 /// # Errors
 /// What connect(2) says, for instance that this user may not connect.
-pub(crate) fn probe_stream(path: &Path) -> io::Result<StreamProbe> {
+pub fn probe(path: &Path, kind: SocketType) -> io::Result<Probe> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)?;
     match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-        Ok(()) => {
-            let stream = UnixStream::from_std(socket.into())?;
-            Ok(StreamProbe::Answered(Some(stream)))
-        }
-        Err(Errno::AGAIN) => Ok(StreamProbe::Answered(None)),
+        Ok(()) => Ok(Probe::Answered(Some(socket))),
+        // It has too much to do, or is for one peer only.
+        Err(Errno::AGAIN | Errno::PERM) => Ok(Probe::Answered(None)),
         // A file that is no socket refuses as well.
-        Err(Errno::CONNREFUSED) if is_socket(path) => Ok(StreamProbe::Refused),
-        Err(Errno::CONNREFUSED | Errno::PROTOTYPE) => Ok(StreamProbe::Other),
-        Err(Errno::NOENT) => Ok(StreamProbe::Absent),
+        Err(Errno::CONNREFUSED) if is_socket(path) => Ok(Probe::Deserted),
+        Err(Errno::CONNREFUSED | Errno::PROTOTYPE) => Ok(Probe::Other),
+        Err(Errno::NOENT) => Ok(Probe::Absent),
         Err(errno) => Err(errno.into()),
     }
 }
 
 /// Removes the data sockets in `directory` that nobody holds any more.
 pub(super) fn sweep(directory: &Path) {
+    clear(directory, |name, path| {
+        let gone = match name {
+            Name::Client(pid) => !is_alive(pid),
+            Name::Switch => true,
+            Name::Control => false,
+        };
+        gone && is_deserted(path)
+    });
+}
+
+/// Removes every data socket in `directory`, also those of clients that live: their switch is gone.
+/// One that was in the midst of its request still has a socket here.
+pub(super) fn sweep_all(directory: &Path) {
+    clear(directory, |name, _| name != Name::Control);
+}
+
+fn clear(directory: &Path, is_gone: impl Fn(Name, &Path) -> bool) {
     let Ok(entries) = fs::read_dir(directory) else {
         return;
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        let gone = match Name::parse(&entry.file_name()) {
-            Some(Name::Client(pid)) => !is_alive(pid),
-            Some(Name::Switch) => true,
-            Some(Name::Control) | None => false,
-        };
-        if gone && is_socket(&path) && is_deserted(&path) {
+        let Some(name) = Name::parse(&entry.file_name()) else { continue };
+        if is_socket(&path) && is_gone(name, &path) {
             match fs::remove_file(&path) {
                 Ok(()) => tracing::debug!(path = %path.display(), "left-over socket removed"),
                 Err(err) => {
@@ -112,15 +123,9 @@ fn is_alive(pid: i32) -> bool {
         .is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Whether no process has the datagram socket at `path` open. A socket that is connected
-/// elsewhere answers with another error than refusal.
+/// Whether no process has the datagram socket at `path` open.
 fn is_deserted(path: &Path) -> bool {
-    let probe = || {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)
-    };
-    probe() == Err(Errno::CONNREFUSED)
+    matches!(probe(path, SocketType::DGRAM), Ok(Probe::Deserted))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Directories: made, taken over, refused, and left clean.
 
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
@@ -178,4 +179,53 @@ fn groups_are_known_by_name_and_number() {
     assert_eq!(resolve_group("root").unwrap(), 0);
     assert_eq!(resolve_group("4711").unwrap(), 4711);
     assert!(resolve_group("nul\0inside").is_err());
+}
+
+#[test]
+fn ten_thousand_exchanged_names_never_lead_to_another_file() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let parent = tempdir().unwrap();
+    let (victim, path) = (parent.path().join("victim"), parent.path().join("socket"));
+    fs::write(&victim, "secret").unwrap();
+    fs::set_permissions(&victim, fs::Permissions::from_mode(0o600)).unwrap();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Somebody who may write in the directory puts a link in the socket's place, again and again.
+        scope.spawn(|| {
+            let link = parent.path().join("link");
+            while !over.load(Ordering::Relaxed) {
+                std::os::unix::fs::symlink(&victim, &link).unwrap();
+                fs::rename(&link, &path).unwrap();
+                std::thread::yield_now();
+                let _ = fs::remove_file(&path);
+            }
+        });
+        let mut admitted = 0;
+        for _ in 0..10_000 {
+            let socket = UnixDatagram::unbound().unwrap();
+            let Ok(file) = SocketFile::bind(socket.as_fd(), path.clone()) else { continue };
+            let ownership = Ownership { owner: None, group: None, mode: 0o666 };
+            admitted += usize::from(file.admit(ownership).is_ok());
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(admitted > 0, "no socket was ever set up");
+    });
+    assert_eq!(mode(&victim), 0o600);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "secret");
+}
+
+#[tokio::test]
+async fn the_socket_of_a_client_in_the_midst_of_its_request_goes_with_the_directory() {
+    let parent = tempdir().unwrap();
+    let directory = parent.path().join("sw");
+    let server = bind(&directory).unwrap();
+    // A client that lives makes its socket before it says what it wants.
+    let own = format!(".{:05}-00000", std::process::id());
+    let _client = UnixDatagram::bind(directory.join(&own)).unwrap();
+    let _stream = tokio::net::UnixStream::connect(directory.join("ctl")).await.unwrap();
+    let handshake = server.accept().await.unwrap();
+    drop(server);
+    drop(handshake);
+    assert!(!directory.exists());
 }

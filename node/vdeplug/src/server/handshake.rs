@@ -6,19 +6,19 @@
 //! it reports a failed read properly; libvdeplug 4 reports both.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::geteuid;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::{DESCRIPTION_GRACE, REQUEST_DEADLINE, Site};
 use crate::address::UnixAddress;
-use crate::path::{Ownership, SocketFile, pin, pinned_path};
+use crate::path::{Ownership, SocketFile};
 use crate::plug::{PeerCredentials, Plug};
 use crate::refusal::Refusal;
 use crate::request::{MAX_LEN, Request};
@@ -140,12 +140,13 @@ impl Pending {
     }
 
     /// Grants the plug: connects a data socket to the client's, names it in the directory and
-    /// tells the client its name. Does not wait.
+    /// tells the client its name. Waits for nothing but the file system in which the client's socket
+    /// is, and for no more than [`LOOKUP_DEADLINE`](super::LOOKUP_DEADLINE).
     ///
     /// # Errors
     /// [`Refusal`]; the connection is closed by then.
-    pub fn accept(self) -> Result<Plug, Refusal> {
-        match self.grant() {
+    pub async fn accept(self) -> Result<Plug, Refusal> {
+        match self.grant().await {
             Ok((data, file)) => {
                 let Handshake { stream, peer, site } = self.handshake;
                 let description = self.request.description;
@@ -164,12 +165,12 @@ impl Pending {
         tracing::debug!(peer = ?self.handshake.peer, reason = %refusal, "plug refused");
     }
 
-    fn grant(&self) -> Result<(OwnedFd, SocketFile), Refusal> {
+    async fn grant(&self) -> Result<(OwnedFd, SocketFile), Refusal> {
         let local = |what| move |source| Refusal::Local { what, source };
         let Handshake { stream, peer, site } = &self.handshake;
         let data = data_socket(site.send_buffer).map_err(local("make a data socket"))?;
         // Before the socket has a name: once it is connected, nobody else can send to it.
-        reach(data.as_fd(), &self.request.address, *peer)?;
+        let data = site.lookups.reach(data, self.request.address, *peer).await?;
         let file = name_socket(data.as_fd(), site).map_err(local("name the data socket"))?;
         // A switch of root serves clients of any user, each with a socket of its own.
         let is_root = geteuid().is_root();
@@ -210,37 +211,6 @@ pub(crate) fn data_socket(send_buffer: usize) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Connects the data socket to the client's.
-///
-/// A switch may have rights that its client has not, and the address is only a claim. So a path
-/// is opened without following a link, must be a socket of the very user who is connected, and
-/// that file, not its name, is connected to. It may lie in any directory: libvdeplug falls back
-/// to `/var/run`, `/var/tmp` and `/tmp`, and dynamips takes what its user says. An abstract name
-/// has no owner and is taken as it is.
-fn reach(
-    data: BorrowedFd<'_>,
-    address: &UnixAddress,
-    peer: PeerCredentials,
-) -> Result<(), Refusal> {
-    let unreachable = |source| Refusal::Unreachable { address: *address, source };
-    let Some(path) = address.path() else {
-        let name = address.to_socket().map_err(unreachable)?;
-        return rustix::net::connect(data, &name).map_err(|errno| unreachable(errno.into()));
-    };
-    if path.is_relative() {
-        return Err(Refusal::RelativePath(path.to_owned()));
-    }
-    let (handle, stat) = pin(path).map_err(unreachable)?;
-    // Root could reach every socket without our help.
-    if stat.st_uid != peer.uid && peer.uid != 0 {
-        let path = path.to_owned();
-        return Err(Refusal::ForeignSocket { path, owner: stat.st_uid, peer: peer.uid });
-    }
-    SocketAddrUnix::new(pinned_path(handle.as_fd()))
-        .and_then(|pinned| rustix::net::connect(data, &pinned))
-        .map_err(|errno| unreachable(errno.into()))
-}
-
 /// Binds the data socket to the next free name.
 fn name_socket(data: BorrowedFd<'_>, site: &Site) -> io::Result<SocketFile> {
     for _ in 0..NAME_ATTEMPTS {
@@ -251,31 +221,4 @@ fn name_socket(data: BorrowedFd<'_>, site: &Site) -> io::Result<SocketFile> {
         }
     }
     Err(Errno::ADDRINUSE.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::net::UnixDatagram;
-
-    use super::*;
-
-    #[test]
-    fn a_data_socket_of_another_user_is_not_reached_for_a_client() {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("socket");
-        let _owned = UnixDatagram::bind(&path).unwrap();
-        let address = UnixAddress::from_path(&path).unwrap();
-        let owner = geteuid().as_raw();
-        let as_user = |uid| {
-            let data = data_socket(4096).unwrap();
-            reach(data.as_fd(), &address, PeerCredentials { pid: None, uid, gid: 0 })
-        };
-        let refusal = as_user(owner + 1).unwrap_err();
-        assert!(
-            matches!(refusal, Refusal::ForeignSocket { owner: o, peer, .. } if o == owner && peer == owner + 1),
-            "{refusal}"
-        );
-        as_user(owner).unwrap();
-        as_user(0).unwrap();
-    }
 }

@@ -101,7 +101,7 @@ async fn a_client_with_a_path_gets_its_plug() {
     assert_eq!(pending.request().kind, Kind::Plug);
     assert_eq!(pending.peer().pid, Some(rustix::process::getpid().as_raw_nonzero().get()));
     assert_eq!(pending.peer().uid, rustix::process::geteuid().as_raw());
-    let plug = pending.accept().unwrap();
+    let plug = pending.accept().await.unwrap();
     client.connect();
     assert_eq!(plug.description().to_string(), "QEMU user=root PID=42");
     carries_frames_both_ways(&plug, &client.data).await;
@@ -120,7 +120,7 @@ async fn an_abstract_address_with_garbage_padding_is_connected_to_whole() {
     let mut control = UnixStream::connect(server.directory().join("ctl")).unwrap();
     // User-Mode Linux sends two stray octets of its unpacked structure.
     control.write_all(&request(0, &octets, &[0xa5, 0x00])).unwrap();
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     let mut client = Client { control, data, address: UnixAddress::parse(&octets).unwrap() };
     client.connect();
     carries_frames_both_ways(&plug, &client.data).await;
@@ -133,7 +133,7 @@ async fn a_version_1_client_gets_its_plug() {
     let version_3 = request(0, client.address.as_bytes(), b"");
     let version_1 = [&version_3[..4], &[0; 4], &[2; 6], &version_3[12..]].concat();
     client.control.write_all(&version_1).unwrap();
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     carries_frames_both_ways(&plug, &client.data).await;
 }
@@ -145,7 +145,7 @@ async fn a_request_without_description_is_complete() {
     client.ask(b"");
     let pending = pending(&server).await;
     assert_eq!(pending.request().description.as_bytes(), b"");
-    pending.accept().unwrap();
+    pending.accept().await.unwrap();
 }
 
 /// Lets other tasks see what was written just now: the runtime looks at its sockets after every
@@ -193,7 +193,7 @@ async fn a_silent_client_delays_nobody_and_is_closed_at_the_deadline() {
     let waiting = tokio::spawn(first.read_request());
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"second");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     assert!(!waiting.is_finished());
     let refusal = waiting.await.unwrap().unwrap_err();
@@ -250,7 +250,7 @@ async fn addresses_that_no_honest_client_gives_are_refused() {
     let refused = async |address: UnixAddress| {
         let mut control = UnixStream::connect(server.directory().join("ctl")).unwrap();
         control.write_all(&request(0, address.as_bytes(), b"x")).unwrap();
-        pending(&server).await.accept().unwrap_err()
+        pending(&server).await.accept().await.unwrap_err()
     };
     let at = |path: &Path| UnixAddress::from_path(path).unwrap();
     let file = parent.path().join("file");
@@ -283,7 +283,7 @@ async fn a_client_that_left_before_its_answer_leaves_no_socket_behind() {
     let pending = pending(&server).await;
     let path = client.address;
     drop(client);
-    assert!(pending.accept().is_err());
+    assert!(pending.accept().await.is_err());
     std::fs::remove_file(path.path().unwrap()).unwrap();
     let names: Vec<_> = std::fs::read_dir(server.directory()).unwrap().collect();
     assert_eq!(names.len(), 1, "only ctl: {names:?}");
@@ -299,7 +299,7 @@ async fn the_data_socket_has_the_mode_of_the_switch() {
     assert_eq!(mode(&server.directory().join("ctl")), 0o660);
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     let expected = if rustix::process::geteuid().is_root() { 0o600 } else { 0o660 };
     assert_eq!(mode(&server.directory().join("plug.0")), expected);
     drop(plug);
@@ -311,7 +311,7 @@ async fn a_frame_beyond_the_slots_is_reported_as_truncated() {
     let (_parent, server) = serve();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"jumbo");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     client.data.send(&[1; 9000]).unwrap();
     client.data.send(&FRAME).unwrap();
@@ -327,7 +327,7 @@ async fn a_client_that_stops_reading_gives_would_block_and_recovers() {
     let (_parent, server) = serve();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"stopped");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     let batch = [&FRAME[..]; 64];
     let mut sent = 0;
@@ -355,7 +355,7 @@ async fn a_frame_that_can_never_fit_is_told_from_a_full_queue() {
     let server = Server::bind(small).unwrap();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     let long = vec![0; 20_000];
     let outcome = plug.try_send_batch(&[&FRAME, &long, &FRAME]);
@@ -368,7 +368,7 @@ async fn a_client_that_died_is_reported_by_both_sockets() {
     let (_parent, server) = serve();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     client.control.write_all(b"stray octets are ignored").unwrap();
     drop(client);
@@ -384,7 +384,7 @@ async fn a_client_that_babbles_on_the_control_stream_is_unplugged() {
     let (_parent, server) = serve();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.control.write_all(&[0; crate::plug::MAX_IGNORED + 1]).unwrap();
     assert!(matches!(plug.hung_up().await, crate::Unplugged::Babbled));
 }
@@ -395,7 +395,7 @@ async fn the_directory_outlives_the_server_and_goes_with_the_last_plug() {
     let directory = server.directory().to_owned();
     let mut client = Client::dial(&server, ".00042-00000");
     client.ask(b"x");
-    let plug = pending(&server).await.accept().unwrap();
+    let plug = pending(&server).await.accept().await.unwrap();
     client.connect();
     drop(server);
     assert!(!directory.join("ctl").exists());
