@@ -16,9 +16,11 @@ mod gateway_offers;
 mod gateway_path;
 mod gateway_role;
 mod hosts;
+mod intruders;
 mod mesh;
 mod mesh_faults;
 mod seed;
+mod strangers;
 mod taps;
 mod tools;
 mod users;
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
     let areas = [
         cable::trials,
         faults::trials,
+        strangers::trials,
+        intruders::trials,
         users::trials,
         tools::trials,
         taps::trials,
