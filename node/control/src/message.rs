@@ -174,6 +174,7 @@ impl Request {
             | Self::Nodes
             | Self::Cables
             | Self::Trace { .. }
+            | Self::Ping { .. }
             | Self::Events { .. }
             | Self::Leases
             | Self::Forwards

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use tokio::task::LocalSet;
 use vdeplug::mmsg::BATCH;
-use vdeplug::{Pending, Plug, RecvBatch, Server, ServerConfig};
+use vdeplug::{Plug, RecvBatch, Server, ServerConfig};
 
 type Plugs = Rc<RefCell<Vec<Rc<Plug>>>>;
 
@@ -36,7 +36,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
                 Ok(handshake) => {
                     let plugs = Rc::clone(&plugs);
                     tokio::task::spawn_local(async move {
-                        match handshake.read_request().await.and_then(Pending::accept) {
+                        let granted = async { handshake.read_request().await?.accept().await };
+                        match granted.await {
                             Ok(plug) => serve(plug, plugs).await,
                             Err(refusal) => eprintln!("refused: {refusal}"),
                         }
