@@ -1,10 +1,10 @@
 //! Sockets other than VDE's: datagrams, as QEMU's `-netdev dgram` and vfkit's `unixgram` have them,
 //! and sequenced packets, as User-Mode Linux has them.
 
-use std::net::UdpSocket;
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
     suite
         .trial("frames_pass_between_all_kinds_of_datagram_sockets", &[], all_kinds)
         .trial("a_datagram_peer_that_comes_back_has_its_old_port", &[], comes_back)
+        .trial("a_stream_client_that_dials_again_has_its_old_port", &[], redialled)
         .trial("a_datagram_peer_that_is_named_is_found_when_it_starts", &[], named_peer)
         .trial("a_sequenced_client_that_ends_gives_its_port_back", &[], sequenced_end)
         .trial("sockets_of_vms_get_the_mode_that_was_asked_for", &[], modes)
@@ -108,6 +109,35 @@ fn exchange(a: &Client, b: &Client) -> Result<()> {
             let got = to.receive().with_context(|| format!("{len} octets did not arrive"))?;
             ensure!(got == sent, "{len} octets arrived as {} others", got.len());
         }
+    }
+    Ok(())
+}
+
+/// On a unix socket a client is known by its process, on TCP by its host.
+fn redialled(scene: &Scene) -> Result<()> {
+    let path = scene.path("stream");
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let node = Setup::local("node")
+        .argument("--stream")
+        .argument(text(&path)?)
+        .argument("--stream")
+        .argument(&address.to_string())
+        .start(scene)?;
+    let unix = || Ok(OwnedFd::from(UnixStream::connect(&path)?));
+    let tcp = || Ok(OwnedFd::from(TcpStream::connect(address)?));
+    let dials: [(&str, &dyn Fn() -> Result<OwnedFd>); 2] = [("unix", &unix), ("tcp", &tcp)];
+    for (name, dial) in dials {
+        // The lowest port is taken at first, and free when the client comes back.
+        let other = lab::client::Client::plug_in_at(node.socket(), &scene.path(name), 0)?;
+        let first = dial()?;
+        wait_until("a stream at port 2", PATIENCE, || Ok(port_of(&node, "stream")? == Some(2)))?;
+        drop((first, other));
+        wait_until("no port in use", PATIENCE, || Ok(node.ports()?.is_empty()))?;
+        let again = dial()?;
+        wait_until("the stream again", PATIENCE, || Ok(port_of(&node, "stream")?.is_some()))?;
+        ensure!(port_of(&node, "stream")? == Some(2), "{name}: {:?}", node.ports()?);
+        drop(again);
+        wait_until("no port in use", PATIENCE, || Ok(node.ports()?.is_empty()))?;
     }
     Ok(())
 }

@@ -36,6 +36,8 @@ pub enum Wire {
     Vde(PathBuf),
     /// In a listening stream socket at this path (`-netdev stream`).
     Stream(PathBuf),
+    /// In a stream socket at this path on which QEMU itself listens, for one client after the other.
+    Awaited(PathBuf),
     /// In a socket for datagrams (`-netdev dgram`).
     Dgram {
         /// The guest's, which QEMU binds.
@@ -139,6 +141,9 @@ impl GuestSetup {
             Wire::Vde(switch) => format!("vde,id=wire,sock={}", switch.display()),
             Wire::Stream(path) => {
                 format!("stream,id=wire,server=off,addr.type=unix,addr.path={}", path.display())
+            }
+            Wire::Awaited(path) => {
+                format!("stream,id=wire,server=on,addr.type=unix,addr.path={}", path.display())
             }
             Wire::Dgram { own, switch } => format!(
                 "dgram,id=wire,local.type=unix,local.path={},remote.type=unix,remote.path={}",
