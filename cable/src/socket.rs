@@ -1,18 +1,21 @@
 //! The UDP socket under an endpoint: buffers that take a burst, segmentation offload that never
 //! asks the kernel for more than one IP packet can hold, and what a path's MTU is said to be.
 
+mod sender;
+
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use self::sender::Sender;
 use crate::endpoint::Doorkeeper;
 #[cfg(test)]
 use crate::soundness::tests::{Place, trip_over};
@@ -93,6 +96,8 @@ pub fn route_payload(peer: SocketAddr) -> Option<u16> {
 /// of 6550 nearly everything would vanish without an error.
 pub struct CableSocket {
     inner: Arc<dyn AsyncUdpSocket>,
+    /// Sends what comes in batches, where there is a processor for it.
+    sender: Option<Sender>,
     largest_payload: Arc<AtomicU16>,
     doorkeeper: Arc<Doorkeeper>,
 }
@@ -119,11 +124,15 @@ impl CableSocket {
         doorkeeper: Arc<Doorkeeper>,
     ) -> io::Result<(Arc<Self>, LargestPayload)> {
         let largest_payload = Arc::new(AtomicU16::new(1));
-        let wrapped = Arc::new(Self {
-            inner: runtime.wrap_udp_socket(socket)?,
-            largest_payload: largest_payload.clone(),
-            doorkeeper,
-        });
+        let sender = Sender::start(&socket);
+        let same = socket.try_clone()?;
+        let inner = runtime.wrap_udp_socket(socket)?;
+        // quinn-udp asks for the congestion marks of each packet, in both families. Nobody heeds
+        // them here, and the kernel's telling costs a few per cent of receiving.
+        let _ = rustix::net::sockopt::set_ip_recvtos(&same, false);
+        let _ = rustix::net::sockopt::set_ipv6_recvtclass(&same, false);
+        let wrapped =
+            Arc::new(Self { inner, sender, largest_payload: largest_payload.clone(), doorkeeper });
         Ok((wrapped, LargestPayload(largest_payload)))
     }
 }
@@ -141,7 +150,7 @@ fn segments(offered: usize, payload: u16) -> usize {
 
 impl AsyncUdpSocket for CableSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        self.inner.clone().create_io_poller()
+        Box::pin(Room { inner: self.inner.clone().create_io_poller(), socket: self })
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -149,13 +158,19 @@ impl AsyncUdpSocket for CableSocket {
         trip_over(Place::Sent, transmit.contents);
         // Without congestion control a sender must not claim to heed congestion marks (RFC 9298
         // section 6), and a socket does not know which of its cables is open.
-        self.inner.try_send(&Transmit {
+        let transmit = Transmit {
             ecn: None,
             destination: transmit.destination,
             contents: transmit.contents,
             segment_size: transmit.segment_size,
             src_ip: transmit.src_ip,
-        })
+        };
+        if let Some(sender) = &self.sender
+            && sender.offer(&transmit)?
+        {
+            return Ok(());
+        }
+        self.inner.try_send(&transmit)
     }
 
     fn poll_recv(
@@ -179,7 +194,11 @@ impl AsyncUdpSocket for CableSocket {
 
     fn max_transmit_segments(&self) -> usize {
         let payload = self.largest_payload.load(Ordering::Relaxed);
-        segments(self.inner.max_transmit_segments(), payload)
+        let offered = self.inner.max_transmit_segments();
+        // Whoever of both finds out that the path takes no batches, knows it for both.
+        let offered =
+            self.sender.as_ref().map_or(offered, |sender| offered.min(sender.max_segments()));
+        segments(offered, payload)
     }
 
     fn max_receive_segments(&self) -> usize {
@@ -190,6 +209,22 @@ impl AsyncUdpSocket for CableSocket {
 
     fn may_fragment(&self) -> bool {
         self.inner.may_fragment()
+    }
+}
+
+/// Waits until packets can be sent: for the thread's queue, and for the socket.
+#[derive(Debug)]
+struct Room {
+    socket: Arc<CableSocket>,
+    inner: Pin<Box<dyn UdpPoller>>,
+}
+
+impl UdpPoller for Room {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(sender) = &self.socket.sender {
+            ready!(sender.poll_room(cx));
+        }
+        self.inner.as_mut().poll_writable(cx)
     }
 }
 

@@ -35,14 +35,15 @@ fn room_for_streams_comes_in_turn_even_when_every_batch_is_short() {
     packer.set_datagram_size(1000);
     let (header, frame) = record(0, 900);
     let mut lens = Vec::new();
-    for _ in 0..64 {
+    let interval = STREAM_ROOM_INTERVAL as usize;
+    for _ in 0..2 * interval {
         packer.push(&header, &frame).unwrap();
         packer.flush();
         lens.extend(packer.take().unwrap().ranges().map(|range| range.len()));
     }
-    assert_eq!(lens[31], 500);
-    assert_eq!(lens[63], 500);
-    assert_eq!(lens.iter().filter(|len| **len == 500).count(), lens.len() / 32);
+    assert_eq!(lens[interval - 1], 500);
+    assert_eq!(lens[2 * interval - 1], 500);
+    assert_eq!(lens.iter().filter(|len| **len == 500).count(), lens.len() / interval);
 }
 
 #[test]
