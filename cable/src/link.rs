@@ -1,11 +1,11 @@
 //! An established cable as the data plane sees it: frames in, frames out, nothing that waits.
 //!
 //! Sending happens inside the bridge's call. As long as quinn's short datagram queue has room, frames
-//! are packed and handed over at once; beyond that they wait in this cable's own bounded backlog,
-//! where what is lost is counted, and [`Link::drain`] feeds them on as room appears.
+//! are packed and handed over at once; beyond that they wait in this cable's own queue
+//! ([`mesh::queue`]), where each flow has its turn and what is lost is counted, and [`Link::drain`]
+//! feeds them on as room appears.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::convert::Infallible;
 
 use bytes::Bytes;
@@ -18,20 +18,18 @@ use mesh::framing::{
     STREAM_ROOM_INTERVAL,
 };
 use mesh::message::{Message, encode};
+use mesh::queue::{Drops, FlowQueue, Limits, flow_of};
 use quinn::{ConnectionError, SendDatagramError, SendStream};
 use tokio::sync::Notify;
 
-use crate::congestion;
+use crate::clock::now;
+use crate::congestion::{self, is_private};
 use crate::connection::Connection;
 use crate::identity::PublicKey;
-use crate::transport::DATAGRAM_SEND_BUFFER;
 
-/// Octets that may wait for room. 256 KiB are 20 ms at 100 Mbit/s; more would be delay, not
-/// throughput. Full: the newest frame is dropped and counted.
-const BACKLOG: usize = 256 << 10;
-
-/// Octets that the backlog hands over at once: about one segmentation batch of quinn's.
-const DRAIN_BATCH: usize = 32 << 10;
+/// Octets that the queue hands over at once: about one segmentation batch of quinn's. What is handed
+/// over has had its turn, and a frame of another flow waits behind it.
+const DRAIN_BATCH: usize = 16 << 10;
 
 /// Datagrams taken in at once before the data plane gets its turn.
 const RECEIVE_BATCH: usize = 64;
@@ -71,12 +69,10 @@ pub struct Peer {
 /// What became of a batch of frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
-    /// Frames handed over or waiting in the backlog.
+    /// Frames handed over or waiting in the queue.
     pub frames: u64,
     /// Their octets.
     pub octets: u64,
-    /// Frames dropped because the backlog was full.
-    pub queue_full: u64,
     /// Frames dropped because the peer or the framing does not take their length.
     pub oversize: u64,
 }
@@ -97,9 +93,9 @@ pub struct Link {
     peer: Peer,
     outbound: RefCell<Outbound>,
     inbound: RefCell<Reassembler<Bytes>>,
-    /// Told when the backlog has something.
+    /// Told when the queue has something.
     filled: Notify,
-    /// Told when the backlog is empty again.
+    /// Told when the queue is empty again.
     emptied: Notify,
     super_frames: Cell<bool>,
     last_counts: Cell<(u64, u64)>,
@@ -116,11 +112,12 @@ struct Outbox {
     is_full: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Outbound {
     packer: Packer,
-    backlog: VecDeque<(RecordHeader, Box<[u8]>)>,
-    backlog_octets: usize,
+    queue: FlowQueue<(RecordHeader, Box<[u8]>)>,
+    /// What of the queue's drops was told.
+    told: Drops,
     /// Set while [`Link::drain`] has frames in hand: what comes now must queue behind them.
     draining: bool,
 }
@@ -129,10 +126,18 @@ impl Link {
     /// A link over an authenticated connection whose peer has introduced itself.
     pub fn new(connection: Connection, peer: Peer) -> Self {
         Self {
-            super_frames: Cell::new(peer.takes_vnet),
+            // Until the first round trips have shown whether the path is short.
+            super_frames: Cell::new(
+                peer.takes_vnet && is_private(connection.remote_address().ip()),
+            ),
             connection,
             peer,
-            outbound: RefCell::default(),
+            outbound: RefCell::new(Outbound {
+                packer: Packer::new(),
+                queue: FlowQueue::new(Limits::default()),
+                told: Drops::default(),
+                draining: false,
+            }),
             inbound: RefCell::default(),
             filled: Notify::new(),
             emptied: Notify::new(),
@@ -222,15 +227,11 @@ impl Link {
             }
             let pending = outbound.packer.pending_octets() + frame.len() + OVERHEAD;
             let waits = outbound.draining
-                || !outbound.backlog.is_empty()
+                || !outbound.queue.is_empty()
                 || queued_octets(pending, size) > room;
             if waits {
-                if outbound.backlog_octets + frame.len() > BACKLOG {
-                    sent.queue_full += 1;
-                    continue;
-                }
-                outbound.backlog_octets += frame.len();
-                outbound.backlog.push_back((header, frame.into()));
+                let waiting = (header, frame.into());
+                outbound.queue.handle_frame(flow_of(frame), frame.len(), waiting, now());
             } else if outbound.packer.push(&header, frame).is_err() {
                 sent.oversize += 1;
                 continue;
@@ -242,7 +243,7 @@ impl Link {
             // Room and size were checked; what fails now fails because the connection has ended.
             let _ = self.connection.send_datagram(datagram);
         }
-        if !outbound.backlog.is_empty() {
+        if !outbound.queue.is_empty() {
             self.filled.notify_one();
         }
         sent
@@ -271,7 +272,20 @@ impl Link {
     /// Whether frames wait for room.
     pub fn is_congested(&self) -> bool {
         let outbound = self.outbound.borrow();
-        outbound.draining || !outbound.backlog.is_empty()
+        outbound.draining || !outbound.queue.is_empty()
+    }
+
+    /// What was lost in the queue since the last call. Whoever sends should ask.
+    pub fn take_drops(&self) -> Drops {
+        let outbound = &mut *self.outbound.borrow_mut();
+        let drops = outbound.queue.drops();
+        let told = std::mem::replace(&mut outbound.told, drops);
+        Drops { codel: drops.codel - told.codel, full: drops.full - told.full }
+    }
+
+    /// Empties the queue of a cable that has ended, and says how many frames were in it.
+    pub fn give_up(&self) -> usize {
+        self.outbound.borrow_mut().queue.clear()
     }
 
     /// Whether waiting for room is short: only this machine's speed, not a slow path, is behind it.
@@ -289,8 +303,8 @@ impl Link {
         }
     }
 
-    /// Feeds the backlog to the connection as room appears. Runs as long as the link; dropping it
-    /// stops the backlog.
+    /// Feeds the queue to the connection as room appears. Runs as long as the link; dropping it
+    /// stops the queue.
     pub async fn drain(&self) {
         loop {
             self.filled.notified().await;
@@ -311,10 +325,10 @@ impl Link {
     fn next_batch(&self) -> Option<impl Iterator<Item = Bytes> + use<>> {
         let outbound = &mut *self.outbound.borrow_mut();
         self.follow_path(&mut outbound.packer);
+        let now = now();
         while outbound.packer.pending_octets() < DRAIN_BATCH
-            && let Some((header, frame)) = outbound.backlog.pop_front()
+            && let Some((header, frame)) = outbound.queue.poll_frame(now)
         {
-            outbound.backlog_octets -= frame.len();
             // Its length was checked when it was queued.
             let _ = outbound.packer.push(&header, &frame);
         }
@@ -364,7 +378,9 @@ impl Link {
             self.last_counts.replace((path.sent_packets, path.lost_packets));
         let sent = path.sent_packets.saturating_sub(sent_before);
         let lost = path.lost_packets.saturating_sub(lost_before);
-        self.super_frames.set(self.peer.takes_vnet && loss_share(sent, lost) <= SUPER_FRAME_LOSS);
+        // On a slow path a super-frame would hold up all other flows for as long as it takes.
+        let is_clean = loss_share(sent, lost) <= SUPER_FRAME_LOSS && self.is_open();
+        self.super_frames.set(self.peer.takes_vnet && is_clean);
     }
 
     /// Share of packets lost since the cable came up, 0 to 1.
@@ -382,8 +398,6 @@ fn queued_octets(records: usize, size: usize) -> usize {
     let datagrams = datagrams + datagrams / STREAM_ROOM_INTERVAL as usize + 2;
     records + datagrams * (DATAGRAM_HEADER_LEN + QUEUED_DATAGRAM)
 }
-
-const _: () = assert!(DATAGRAM_SEND_BUFFER > ether::limits::MAX_SUPER_FRAME + OVERHEAD + 4096);
 
 #[expect(clippy::cast_precision_loss, reason = "a share needs no more digits")]
 fn loss_share(sent: u64, lost: u64) -> f64 {

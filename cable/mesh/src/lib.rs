@@ -12,6 +12,7 @@
 //! | what travels in front of a frame | [`framing::RecordHeader`] |
 //! | whether a flooded frame came before | [`flood`] |
 //! | a message between nodes, its limits | [`message`] |
+//! | what waits for room in a cable | [`queue`] |
 //! | a signed record, what it says | [`record`] |
 //! | whether a cable works | [`beat`] |
 //! | what nodes send each other the way of frames | [`packet`] |
@@ -32,6 +33,7 @@ pub mod message;
 pub mod nick;
 pub mod packet;
 pub mod probe;
+pub mod queue;
 mod random;
 pub mod record;
 

@@ -314,5 +314,10 @@ pub(crate) fn frame(len: usize, number: usize) -> Vec<u8> {
         octets.extend(state.to_le_bytes());
     }
     octets.truncate(len);
+    // All of one conversation: a cable keeps their order.
+    const HEADER: [u8; 14] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5];
+    for (octet, header) in octets.iter_mut().zip(HEADER) {
+        *octet = header;
+    }
     octets
 }

@@ -9,6 +9,7 @@ use cable::endpoint::{Connected, Endpoint};
 use cable::link::Peer;
 use cable::{Identity, Link, Trust};
 use mesh::Nick;
+use mesh::queue::Drops;
 
 use crate::lab::{self, Heard, Home, Node, PLAIN, frame, introduce, link, until};
 use crate::relay::Relay;
@@ -47,7 +48,7 @@ async fn stream_until(node: &Node, first: usize, mut done: impl FnMut(usize) -> 
             let link = node.link();
             link.room().await;
             let sent = link.send(frames.iter().map(|frame| (PLAIN, &frame[..])));
-            assert_eq!(sent.queue_full + sent.oversize, 0);
+            assert_eq!((sent.oversize, link.take_drops()), (0, Drops::default()));
             number += 8;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

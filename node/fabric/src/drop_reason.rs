@@ -34,6 +34,9 @@ pub enum DropReason {
     Oversize,
     /// The egress port's queue was full: it is slower than what is sent to it.
     QueueFull,
+    /// A flow's queue in front of a cable stayed long: the sender is asked to slow down (RFC 8289).
+    #[serde(rename = "codel")]
+    CoDel,
     /// The program behind the egress port has gone.
     PeerGone,
     /// The operating system refused to send, for a reason other than the two above.
@@ -82,7 +85,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -92,6 +95,7 @@ impl DropReason {
         Self::UnknownPort,
         Self::Oversize,
         Self::QueueFull,
+        Self::CoDel,
         Self::PeerGone,
         Self::SendFailed,
         Self::NoEgress,
@@ -132,6 +136,7 @@ impl DropReason {
             Self::UnknownPort => "unknown-port",
             Self::Oversize => "oversize",
             Self::QueueFull => "queue-full",
+            Self::CoDel => "codel",
             Self::PeerGone => "peer-gone",
             Self::SendFailed => "send-failed",
             Self::NoEgress => "no-egress",

@@ -32,7 +32,9 @@ pub(super) fn send(link: &Link, parts: &[Part<'_>], routes: &Routes, counters: &
     let sent = link.send(records);
     counters.tx_frames += sent.frames;
     counters.tx_bytes += sent.octets;
-    counters.drops.record_many(DropReason::QueueFull, sent.queue_full);
+    let lost = link.take_drops();
+    counters.drops.record_many(DropReason::QueueFull, lost.full);
+    counters.drops.record_many(DropReason::CoDel, lost.codel);
     counters.drops.record_many(DropReason::Oversize, sent.oversize);
 }
 
@@ -43,8 +45,13 @@ pub(crate) async fn pump(shard: &Shard, id: PortId, link: Rc<Link>) {
     // The end of the connection is the cable's to tell; here it only ends the reading.
     while let Ok(drained) = link.receive(&mut received, &mut beats).await {
         if !beats.is_empty() {
-            shard.plane.borrow_mut().handle_beats(id, &beats, now());
+            let mut plane = shard.plane.borrow_mut();
+            plane.handle_beats(id, &beats, now());
             beats.clear();
+            // Beats come all the time; frames to send may have ceased.
+            let lost = link.take_drops();
+            plane.record_drops(id, DropReason::QueueFull, lost.full);
+            plane.record_drops(id, DropReason::CoDel, lost.codel);
         }
         relay(shard, id, &received).await;
         received.clear();
@@ -52,6 +59,8 @@ pub(crate) async fn pump(shard: &Shard, id: PortId, link: Rc<Link>) {
             tokio::task::yield_now().await;
         }
     }
+    let left = link.give_up() as u64;
+    shard.plane.borrow_mut().record_drops(id, DropReason::PeerGone, left);
 }
 
 /// Relays what came, in as many turns as it needs; the turn after the last is the caller's to give.

@@ -233,7 +233,9 @@ async fn pump(shard: &Shard, id: PortId, tap: &Tap) -> io::Error {
                 None
             }
         };
-        wait_for_room(congested).await;
+        // A cable's queue gives each flow its turn. Behind frames that wait in the tap instead, all
+        // would wait.
+        wait_for_room(congested.filter(|congested| !congested.is_cable())).await;
         // One batch a turn: the other ports and the cables come next.
         tokio::task::yield_now().await;
     }
