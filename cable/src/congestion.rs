@@ -2,8 +2,10 @@
 //!
 //! The frames inside are congestion controlled by their own stations, so on a short private path a
 //! second controller only adds delay: there the window is open (RFC 9484 section 10 allows it for
-//! tunnels of this kind). Everywhere else Cubic (RFC 9438) decides. Which of the two it is shows
-//! after the first round trips.
+//! tunnels of this kind). Everywhere else Cubic (RFC 9438) decides, within what `queueing.rs` makes of
+//! the round trip. Which of the two it is shows after the first round trips.
+
+mod queueing;
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
+
+use self::queueing::{Advice, Queueing};
 
 /// A path is short when its round trip never takes longer than this: a LAN, not a city.
 const SHORT_PATH: Duration = Duration::from_millis(1);
@@ -45,7 +49,12 @@ impl ControllerFactory for AutoConfig {
         let mut config = CubicConfig::default();
         config.initial_window(INITIAL_PACKETS * u64::from(current_mtu));
         let cubic = Cubic::new(Arc::new(config), now, current_mtu);
-        Box::new(Auto { cubic, may_open: self.may_open, open: false })
+        Box::new(Auto {
+            cubic,
+            queueing: Queueing::default(),
+            may_open: self.may_open,
+            open: false,
+        })
     }
 }
 
@@ -53,6 +62,7 @@ impl ControllerFactory for AutoConfig {
 #[derive(Debug, Clone)]
 struct Auto {
     cubic: Cubic,
+    queueing: Queueing,
     may_open: bool,
     open: bool,
 }
@@ -73,8 +83,13 @@ impl Controller for Auto {
         // Never closed again: under load our own queues lengthen the round trip, and the minimum
         // is what the path itself takes.
         self.open |= self.may_open && rtt.min() < SHORT_PATH;
-        if !self.open {
-            self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        if self.open {
+            return;
+        }
+        match self.queueing.handle_ack(now, bytes, rtt.get(), rtt.min()) {
+            Advice::Follow => self.cubic.on_ack(now, sent, bytes, app_limited, rtt),
+            Advice::Hold => {}
+            Advice::Shrink => self.cubic.on_congestion_event(now, now, false, 0),
         }
     }
 
@@ -97,7 +112,11 @@ impl Controller for Auto {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        if !self.open {
+        if self.open {
+            return;
+        }
+        let is_full = self.queueing.handle_loss(now, lost_bytes);
+        if is_full || is_persistent_congestion {
             self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
         }
     }
