@@ -154,3 +154,12 @@ compile() { # compile PROGRAM…
         cc -O2 -o "$work/$program" "tests/bench/$program.c" -lvdeplug -lpthread
     done
 }
+
+# Gives the taps t0 of two hosts addresses, 10.77.0.1 and 10.77.0.2, and waits until they meet.
+inner() { # inner HOST HOST
+    on "$1" ip addr add 10.77.0.1/24 dev t0
+    on "$2" ip addr add 10.77.0.2/24 dev t0
+    on "$1" ip link set t0 up
+    on "$2" ip link set t0 up
+    until_true "a ping from $1 to $2" on "$1" ping -c 1 -W 1 10.77.0.2
+}

@@ -20,7 +20,7 @@ measure() {
     fi
     for _ in $(seq "$RUNS"); do
         for peer in "${peers[@]}"; do
-            line=$(PEERS=$target/peers OURS=$ours SECS=$SECS OFFLOAD=$offload bash tests/bench/peers.sh "$peer")
+            line=$(PEERS=$target/peers OURS=$ours SECS=$SECS OFFLOAD=$offload bash tests/bench/peers.sh "$peer") || true
             if [[ $line != *tcp1=* ]]; then
                 echo "bench: $line" >&2
                 continue

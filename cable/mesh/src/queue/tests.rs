@@ -1,3 +1,5 @@
+//! The queue in fake time.
+
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
