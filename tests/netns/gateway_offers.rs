@@ -31,6 +31,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
             resolver,
         )
         .trial("the_way_out_follows_the_hosts_default_route", PROGRAMS, uplink)
+        .trial("the_hosts_networks_are_out_of_reach_when_that_is_wanted", PROGRAMS, lan_denied)
 }
 
 fn told(scene: &Scene, vm: &Vm) -> Result<String> {
@@ -164,4 +165,16 @@ fn uplink(scene: &Scene) -> Result<()> {
         Ok(forwarding("away2")? == "1" && forwarding("away")? == "0")
     })
     .context("what was switched on for the old way out stays on")
+}
+
+fn lan_denied(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &["--lan", "deny"])?;
+    lan.internet.ip(&["address", "add", "203.0.113.1/32", "dev", "lo"])?;
+    let vm = Vm::plug_in(scene, &lan.far, "vm1")?;
+    told(scene, &vm)?;
+    // Beyond the network that the host is on, and not on it.
+    Ping::to("203.0.113.1").all_answered(&vm.netns)?;
+    let answers = Ping::to(SERVER).run(&vm.netns)?;
+    ensure!(answers.received == 0, "the host's own network answers");
+    Ping::to(GATEWAY).all_answered(&vm.netns)
 }
