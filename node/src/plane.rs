@@ -16,6 +16,7 @@ mod wired;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Instant;
 
 use ::mesh::Mesh;
 use ::mesh::engine::{EchoId, EchoOutcome};
@@ -72,6 +73,8 @@ pub(crate) struct Plane {
     pub(crate) gateways_changed: Rc<Notify>,
     /// What ports other than the gateway's may not send.
     guard: Guard,
+    /// Until when that holds, when nobody is the gateway any more.
+    guard_until: Option<Instant>,
     /// The gateway's station, ours for as long as we are the gateway, heard or not, and its port.
     kept: Option<(Station, PortId)>,
     segments: SegmentBuffer,
@@ -97,6 +100,7 @@ impl Plane {
             echoes: BTreeMap::new(),
             gateways_changed: Rc::default(),
             guard: Guard::default(),
+            guard_until: None,
             kept: None,
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),

@@ -110,6 +110,15 @@ impl Lab {
 
     /// Which of some frames each listener hears, when the rogue sends them and then a harmless one.
     fn heard(&self, frames: &[Vec<u8>], last: &[u8]) -> Result<Vec<Vec<usize>>> {
+        self.heard_by(&self.listeners, frames, last)
+    }
+
+    fn heard_by(
+        &self,
+        listeners: &[Client],
+        frames: &[Vec<u8>],
+        last: &[u8],
+    ) -> Result<Vec<Vec<usize>>> {
         let harmless = to_all(EXPERIMENTAL, last);
         for frame in frames.iter().chain([&harmless]) {
             self.rogue.send(frame)?;
@@ -124,7 +133,7 @@ impl Lab {
                 heard.extend(frames.iter().position(|known| *known == frame));
             }
         };
-        self.listeners.iter().map(heard).collect()
+        listeners.iter().map(heard).collect()
     }
 
     fn crimes(&self) -> Vec<Vec<u8>> {
@@ -138,7 +147,7 @@ impl Lab {
 }
 
 fn rogues(scene: &Scene) -> Result<()> {
-    let lab = Lab::new(scene, &[])?;
+    let mut lab = Lab::new(scene, &[])?;
     // A node without a gateway in its mesh guards nothing.
     lab.rogue.send(&dhcp_offer())?;
     ensure!(lab.listeners[0].receive()? == dhcp_offer(), "another frame came");
@@ -170,6 +179,14 @@ fn rogues(scene: &Scene) -> Result<()> {
     }
     let events = lab.far.ask(&["events", "--last", "100", "--no-follow"])?;
     ensure!(events.contains("answers of a DHCP server come in at port"), "no event: {events}");
+
+    // Who waits for the gateway to be away for a moment waits in vain.
+    lab.gateway.kill()?;
+    wait_until("the far node to miss the gateway", SOON, || {
+        Ok(!lab.far.ask(&["nodes"])?.contains("gateway 10.77.0.1/24"))
+    })?;
+    let heard = lab.heard_by(&lab.listeners[..1], &lab.crimes(), b"while it is away")?;
+    ensure!(heard == [[0_usize; 0]], "they were heard while the gateway is away: {heard:?}");
     Ok(())
 }
 

@@ -98,6 +98,12 @@ impl Guard {
         Self { config }
     }
 
+    /// Whether anything is guarded.
+    #[inline]
+    pub fn is_on(&self) -> bool {
+        self.config.servers || !self.config.gateways.is_empty()
+    }
+
     /// Why a frame must not enter by a port; `None` when nothing speaks against it.
     ///
     /// [`DropReason::GatewayClaim`], [`DropReason::RogueDhcp`] or [`DropReason::RogueRa`]. What is
@@ -105,8 +111,7 @@ impl Guard {
     /// packet costs a few comparisons.
     #[inline]
     pub fn inspect(&self, trust: PortTrust, frame: &[u8]) -> Option<DropReason> {
-        let is_off = !self.config.servers && self.config.gateways.is_empty();
-        if is_off || trust == PortTrust::Trusted {
+        if !self.is_on() || trust == PortTrust::Trusted {
             return None;
         }
         let source = MacAddr(*frame.get(6..)?.first_chunk()?);

@@ -1,7 +1,7 @@
-//! What only the gateway's port may send, and so no other port of this node. While no node of the
+//! What only the gateway's port may send, and so no other port of this node. Where no node of the
 //! mesh is the gateway, that is nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ether::{MacAddr, VlanId};
 use fabric::{DropReason, GatewayAddress, Guard, GuardConfig, PortId, PortTrust, Station};
@@ -10,6 +10,10 @@ use mesh::record::{GatewayClaim, Offence};
 
 use super::Plane;
 use crate::status::description_of;
+
+/// How long ports are guarded when the gateway is gone: who waits for it to start again, in order to
+/// take its place meanwhile, waits in vain.
+const HOLD: Duration = Duration::from_secs(60);
 
 impl Plane {
     /// A port of this node is the gateway's now, and its station is here for as long as the node
@@ -40,19 +44,31 @@ impl Plane {
         self.mesh.gateway_rival(since)
     }
 
-    /// Lets the guard follow who is the gateway.
-    pub(super) fn follow_gateways(&mut self) {
-        if !self.mesh.poll_gateways_changed() {
-            return;
+    /// Lets the guard follow who is the gateway. Gives when to come again.
+    pub(super) fn follow_gateways(&mut self, now: Instant) -> Option<Instant> {
+        if self.mesh.poll_gateways_changed() {
+            self.gateways_changed.notify_one();
+            let claims = self.mesh.gateways().into_iter().map(|view| view.claim);
+            let serving: Vec<GatewayClaim> = claims.filter(|claim| claim.is_active).collect();
+            if !serving.is_empty() {
+                self.guard_until = None;
+                self.guard_for(serving);
+            } else if self.guard.is_on() {
+                self.guard_until.get_or_insert(now + HOLD);
+            }
         }
-        self.gateways_changed.notify_one();
-        if !self.settings.guards {
-            return;
+        if self.guard_until.take_if(|until| now >= *until).is_some() {
+            self.guard = Guard::default();
         }
-        let serving = self.mesh.gateways().into_iter().map(|view| view.claim);
-        let guarded = serving.filter(|claim| claim.is_active && claim.is_guarded);
-        let gateways: Vec<GatewayAddress> = guarded.map(address_of).collect();
-        self.guard = Guard::new(GuardConfig { servers: !gateways.is_empty(), gateways });
+        self.guard_until
+    }
+
+    fn guard_for(&mut self, serving: Vec<GatewayClaim>) {
+        if self.settings.guards {
+            let guarded = serving.into_iter().filter(|claim| claim.is_guarded);
+            let gateways: Vec<GatewayAddress> = guarded.map(address_of).collect();
+            self.guard = Guard::new(GuardConfig { servers: !gateways.is_empty(), gateways });
+        }
     }
 
     /// Whether a frame may enter by a port.

@@ -94,8 +94,8 @@ impl Plane {
         self.follow_stations(now);
         self.follow_loops(now);
         self.send_packets(now);
-        self.follow_gateways();
-        self.mesh.poll_timeout()
+        let guard = self.follow_gateways(now);
+        self.mesh.poll_timeout().into_iter().chain(guard).min()
     }
 
     /// Sends an echo request to another node, and gives what will tell what became of it.
