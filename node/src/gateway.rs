@@ -140,7 +140,7 @@ async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Ga
     let sysctls = Sysctls::take_over(&config.state);
     let ipv6 = Ipv6::new(&config)?;
     let interface = config.interface.to_string();
-    let inbox = Rc::new(Inbox::default());
+    let inbox = Rc::new(Inbox::new(config.address, config.subnet));
     let plug = crate::port::tap::plug_in_gateway(
         shard,
         &interface,

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 use ether::VnetHeader;
 use ether::segment::{SegmentBuffer, split_into};
+use gateway::Subnet;
 use mesh::Nick;
 use tokio::sync::Notify;
 
@@ -15,8 +17,10 @@ const CAPACITY: usize = 4096;
 const LONGEST: usize = 2048;
 
 /// Frames for the DHCP server and the advertiser, each with the node where it entered the mesh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Inbox {
+    /// Where clients send: to all, to all of the subnet, to the gateway.
+    addresses: [Ipv4Addr; 3],
     frames: RefCell<VecDeque<(Vec<u8>, Nick)>>,
     filled: Notify,
 }
@@ -33,9 +37,19 @@ pub(crate) enum Course {
 }
 
 impl Inbox {
+    /// For a gateway of that address in that subnet.
+    pub(super) fn new(address: Ipv4Addr, subnet: Subnet) -> Self {
+        Self {
+            addresses: [Ipv4Addr::BROADCAST, subnet.broadcast(), address],
+            frames: RefCell::default(),
+            filled: Notify::new(),
+        }
+    }
+
     /// Looks at a frame, and keeps a complete copy if it is for us.
     pub(crate) fn offer(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) -> Course {
-        let course = if frame.len() > LONGEST { Course::Host } else { course_of(frame) };
+        let course =
+            if frame.len() > LONGEST { Course::Host } else { course_of(frame, &self.addresses) };
         if course != Course::Host {
             self.keep(vnet, frame, ingress);
         }
@@ -76,8 +90,9 @@ impl Inbox {
 }
 
 /// Untagged frames with ARP (RFC 826), with a whole UDP header to a server's or a client's port (RFC
-/// 2131 4.1), or with a router solicitation (RFC 4861 4.1).
-fn course_of(frame: &[u8]) -> Course {
+/// 2131 4.1), or with a router solicitation (RFC 4861 4.1). What machines send to servers elsewhere
+/// only passes through, and no later fragment begins with a header.
+fn course_of(frame: &[u8], ours: &[Ipv4Addr]) -> Course {
     const ARP: [u8; 2] = [0x08, 0x06];
     const IPV4: [u8; 2] = [0x08, 0x00];
     const IPV6: [u8; 2] = [0x86, 0xdd];
@@ -91,8 +106,11 @@ fn course_of(frame: &[u8]) -> Course {
         ARP => Course::Both,
         IPV4 if packet.get(9) == Some(&UDP) => {
             let header_len = usize::from(packet[0] & 0x0f) * 4;
-            match packet.get(header_len + 2..header_len + 4) {
-                Some([0, 67]) => Course::Services,
+            let is_first = packet[6] & 0x1f == 0 && packet[7] == 0;
+            let address = packet.get(16..).and_then(|rest| rest.first_chunk::<4>());
+            let is_ours = address.is_some_and(|address| ours.contains(&(*address).into()));
+            match packet.get(header_len + 2..header_len + 4).filter(|_| is_first) {
+                Some([0, 67]) if is_ours => Course::Services,
                 // A foreign server's answer, which the operator should hear of.
                 Some([0, 68]) => Course::Both,
                 _ => Course::Host,
@@ -114,8 +132,40 @@ mod tests {
         frame[12..14].copy_from_slice(&[0x08, 0x00]);
         frame[14] = 0x45;
         frame[14 + 9] = 17;
+        frame[14 + 16..14 + 20].fill(255);
         frame[14 + 22..14 + 24].copy_from_slice(&port.to_be_bytes());
         frame
+    }
+
+    fn inbox() -> Inbox {
+        let (address, subnet) = Subnet::parse_interface("10.0.0.1/24").unwrap();
+        Inbox::new(address, subnet)
+    }
+
+    fn course_of(frame: &[u8]) -> Course {
+        super::course_of(frame, &inbox().addresses)
+    }
+
+    #[test]
+    fn what_machines_send_to_servers_elsewhere_passes_through() {
+        let mut frame = udp(67);
+        for (address, course) in [
+            ([10, 0, 0, 1], Course::Services),
+            ([10, 0, 0, 255], Course::Services),
+            ([192, 0, 2, 7], Course::Host),
+        ] {
+            frame[14 + 16..14 + 20].copy_from_slice(&address);
+            assert_eq!(course_of(&frame), course, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn octets_of_a_later_fragment_are_no_port() {
+        for offset in [[0x20, 1], [0, 185], [0x1f, 0]] {
+            let mut frame = udp(67);
+            frame[14 + 6..14 + 8].copy_from_slice(&offset);
+            assert_eq!(course_of(&frame), Course::Host, "{offset:?}");
+        }
     }
 
     #[test]
@@ -133,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_copy_is_complete_and_the_number_of_copies_bounded() {
-        let (inbox, nick) = (Inbox::default(), Nick::new(7).unwrap());
+        let (inbox, nick) = (inbox(), Nick::new(7).unwrap());
         // The checksum of UDP is still to be made: from octet 34 on, at 6 behind it.
         let octets = [1, 0, 0, 0, 0, 0, 34, 0, 6, 0];
         let vnet = VnetHeader::parse(&octets).unwrap();

@@ -200,7 +200,6 @@ impl Gateway {
     /// How the gateway stands, for `vdecable status`.
     pub(crate) fn status(&self) -> GatewayStatus {
         let server = self.server.borrow();
-        let bound = server.snapshot().iter().filter(|l| l.state == LeaseState::Bound).count();
         let standing = self.standing.borrow();
         GatewayStatus {
             address: format!("{}/{}", self.config.address, self.config.subnet.prefix_len()),
@@ -217,7 +216,7 @@ impl Gateway {
             }
             .to_owned(),
             ipv6_prefix: self.ipv6.map(|ipv6| ipv6.prefix.to_string()),
-            leases: bound,
+            leases: server.leases_in_force(),
             pool: pool_size(server.config().subnet),
             durable: server.not_durable().is_none(),
         }

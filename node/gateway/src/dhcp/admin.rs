@@ -26,6 +26,11 @@ impl Server {
         self.table.iter().map(|(address, binding)| self.lease(address, binding)).collect()
     }
 
+    /// How many leases are in force.
+    pub fn leases_in_force(&self) -> usize {
+        self.table.iter().filter(|(_, binding)| binding.is_live()).count()
+    }
+
     /// Every reservation, in the order of addresses.
     pub fn reservations(&self) -> impl Iterator<Item = &Reservation> {
         self.table.all_kept().map(|kept| &kept.reservation)

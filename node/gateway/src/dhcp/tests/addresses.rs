@@ -18,6 +18,17 @@ fn a_client_gets_an_address_in_four_messages() {
     assert!(matches!(&lab.events()[..], [Event::Given(given)] if *given == lease));
 }
 
+#[test]
+fn offers_and_addresses_given_back_are_no_leases_in_force() {
+    let mut lab = Lab::new(config());
+    let (client, gone) = (Client::new(1), Client::new(2));
+    lab.join(&client);
+    let address = lab.join(&gone);
+    lab.send(&gone.release(address).frame());
+    lab.ask(&Client::new(3).discover());
+    assert_eq!(lab.server.leases_in_force(), 1);
+}
+
 // D1
 #[test]
 fn a_live_lease_is_offered_before_the_address_asked_for() {
