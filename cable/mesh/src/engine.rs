@@ -62,7 +62,7 @@ pub use gateways::GatewayView;
 pub use liveness::Silence;
 pub use loops::PortState;
 pub use mobility::{Heard, StationChange, StationVerdict, StationView};
-pub use view::{CableView, Counters, LinkView, NodeView, RouteView};
+pub use view::{CableView, Counters, LinkView, NodeView, RouteView, Sizes};
 
 /// A cable of this node, by a number of the shell's choice that is not in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,6 +137,7 @@ pub enum Room {
 }
 
 /// A node of the mesh. See the [module](self).
+#[derive(Clone)]
 pub struct Mesh<A> {
     authority: A,
     config: Config,
@@ -159,6 +160,9 @@ pub struct Mesh<A> {
     flushed_at: Instant,
     loops: Loops,
     echoes: Echoes,
+    /// When a loop was found, and when the moves that it caused are to be forgotten.
+    forgive: Option<(Instant, Instant)>,
+    forgive_budget: Budget,
     notices: OwnNotices,
     gateways: Gateways,
     events: event::Events,
@@ -193,6 +197,8 @@ impl<A: Authority> Mesh<A> {
             flushed_at: now,
             loops: Loops::new(random.next_u64(), now),
             echoes: Echoes::new(random.next_u64()),
+            forgive: None,
+            forgive_budget: mobility::forgive_budget(now),
             notices: OwnNotices::new(now),
             gateways: Gateways::default(),
             authority,
@@ -264,6 +270,7 @@ impl<A: Authority> Mesh<A> {
         let now = self.advance(now);
         let Some(link) = self.links.remove(&id) else { return };
         self.forwarding.detach(link.bit);
+        self.routing.detach(link.bit);
         self.beats.retain(|(beat, _)| *beat != id);
         if link.is_up() {
             let peer = self.who_is(&link.neighbour);
@@ -311,6 +318,7 @@ impl<A: Authority> Mesh<A> {
         self.flush_what_is_due(now);
         self.route_what_is_due(now);
         self.probe_what_is_due(now);
+        self.forgive_what_is_due(now);
         self.notify_what_is_due(now);
         self.echoes.expire(now);
     }
@@ -324,6 +332,7 @@ impl<A: Authority> Mesh<A> {
             self.origin.next_timeout(),
             self.routing.next_timeout(),
             self.loops.next_timeout(),
+            self.forgive.map(|(_, due)| due),
             self.notices.next_timeout(),
             self.echoes.next_timeout(),
         ];

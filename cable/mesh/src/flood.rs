@@ -39,7 +39,7 @@ pub enum FloodVerdict {
 /// Lets every flooded frame pass at most once.
 ///
 /// A node that was forgotten, because [`MAX_NICKS`] others spoke since, counts as new.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct FloodWindow {
     /// Where each nick stands in `entries`. The hasher is the standard one with a fixed key: an
     /// enrolled node that picks colliding nicks gains a search through at most [`MAX_NICKS`].
@@ -50,7 +50,7 @@ pub struct FloodWindow {
     oldest: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     nick: Nick,
     /// The highest sequence so far; bit `s % WINDOW` of `seen` says whether `s` came.

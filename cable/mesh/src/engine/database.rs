@@ -35,7 +35,7 @@ const RECORD_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct NodeIndex(pub(super) u16);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) key: NodeKey,
     pub(super) state: LinkState,
@@ -122,7 +122,7 @@ pub(super) struct Installed {
     pub(super) cloned: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Database {
     index: BTreeMap<NodeKey, NodeIndex>,
     nodes: Vec<Option<Node>>,

@@ -72,7 +72,7 @@ struct Waiting {
     until: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Echoes {
     random: Random,
     turn: u32,

@@ -209,7 +209,7 @@ pub enum Event {
 }
 
 /// Events on their way to the shell.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Events {
     queue: VecDeque<Event>,
     lost: u64,
@@ -226,6 +226,10 @@ impl Events {
 
     pub(super) fn pop(&mut self) -> Option<Event> {
         self.queue.pop_front()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     pub(super) fn lost(&self) -> u64 {

@@ -10,6 +10,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use super::LinkId;
 use crate::flood::{FloodVerdict, FloodWindow};
 use crate::nick::Nick;
+use crate::random::mix;
 use crate::record::MAX_LINKS;
 
 /// Spare hops for detours while nodes disagree.
@@ -80,7 +81,8 @@ impl Iterator for FloodLinks<'_> {
 /// The way to one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route {
-    /// The cables to the next node on the way; several are equally good.
+    /// The cables to the next node on the way; several are equally good, and may lead to several
+    /// nodes.
     pub(super) links: u64,
     pub(super) hops: u16,
 }
@@ -100,7 +102,7 @@ impl Tree {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Forwarding {
     nick: Nick,
     sequence: u32,
@@ -203,6 +205,13 @@ impl Forwarding {
         self.routes = routes;
     }
 
+    /// More cables that are as good on the way to a node.
+    pub(super) fn add_ways(&mut self, nick: Nick, links: u64) {
+        if let Some(route) = self.routes.get_mut(&nick) {
+            route.links |= links;
+        }
+    }
+
     /// Goes over to new trees; says whether they differ, and the old ones count too for now.
     pub(super) fn set_trees(&mut self, trees: ByNick<Tree>) -> bool {
         if trees == self.trees {
@@ -230,13 +239,10 @@ impl Forwarding {
             return NextHop::Unreachable;
         };
         let links = route.links & self.up;
-        if let Some(from) = from
-            && self.siblings[usize::from(from)] & links != 0
-        {
-            return NextHop::Back;
-        }
-        match self.pick(links, flow) {
+        let back = from.map_or(0, |from| self.siblings[usize::from(from)]);
+        match self.pick(links & !back, flow) {
             Some(link) => NextHop::Link(link),
+            None if links != 0 => NextHop::Back,
             None => NextHop::Unreachable,
         }
     }
@@ -245,7 +251,10 @@ impl Forwarding {
     fn pick(&self, mut links: u64, flow: u32) -> Option<LinkId> {
         let count = links.count_ones();
         if count > 1 {
-            for _ in 0..flow % count {
+            // Each node draws by itself: if all drew alike, those who get the flows of one draw
+            // would use one of their own ways.
+            let drawn = mix(u64::from(flow) << 32 | u64::from(self.nick.get())) >> 32;
+            for _ in 0..drawn % u64::from(count) {
                 links &= links - 1;
             }
         }

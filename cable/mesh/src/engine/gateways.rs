@@ -32,7 +32,7 @@ pub struct GatewayView {
     pub claim: GatewayClaim,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Gateways {
     /// What this node says.
     own: Option<GatewayClaim>,

@@ -44,7 +44,7 @@ pub(super) struct DigestCursor {
     pub(super) answer: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Link {
     pub(super) id: LinkId,
     pub(super) neighbour: Neighbour,

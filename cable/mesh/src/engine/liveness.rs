@@ -63,7 +63,7 @@ enum State {
     Alive { since: Instant },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Liveness {
     interval: Duration,
     missed: u32,

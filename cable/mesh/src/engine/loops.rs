@@ -75,7 +75,7 @@ struct Partner {
     nonce: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Port {
     class: PortClass,
     name: PortName,
@@ -93,7 +93,7 @@ struct Port {
     in_loop: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Loops {
     ports: BTreeMap<PortId, Port>,
     probes: VecDeque<(PortId, Vec<u8>)>,
@@ -407,6 +407,9 @@ impl<A: Authority> Mesh<A> {
                 port.fast_left = FAST_ROUNDS;
             }
             self.loops.changed.insert(id);
+        }
+        if events.iter().any(|event| matches!(event, Event::LoopFound { .. })) {
+            self.blame_loop(now);
         }
         events.into_iter().for_each(|event| self.events.push(event));
         self.set_loop_notices(notices, now);

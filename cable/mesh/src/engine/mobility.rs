@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use ether::{MacAddr, VlanId};
 
 use super::Mesh;
+use super::budget::Budget;
 use super::database::{Installed, NodeIndex};
 use super::event::Event;
 use super::stations::{FREEZE, MAX_MOVES, Station};
@@ -25,6 +26,20 @@ const WITHDRAW_DELAY: Duration = Duration::from_secs(1);
 
 /// Frames of a station that has just moved away are stragglers, for so long.
 const STRAGGLERS: Duration = Duration::from_secs(1);
+
+/// How long a loop outside may have been there before it is found, and how long it takes until one
+/// end is blocked and what went around has arrived.
+const LOOP_FOUND: Duration = Duration::from_secs(15);
+const LOOP_CUT: Duration = Duration::from_secs(2);
+
+/// Loops for which moves are forgiven: whoever makes others find loops all the time must not keep
+/// them from seeing duplicates.
+const FORGIVE_BURST: u32 = 20;
+const FORGIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+pub(super) fn forgive_budget(now: Instant) -> Budget {
+    Budget::new(FORGIVE_BURST, FORGIVE_INTERVAL, now)
+}
 
 /// As many as there are places in the pages.
 const MAX_OWN: usize = PAGE_STATIONS * (Slot::LAST_PAGE.0 - Slot::FIRST_PAGE.0 + 1) as usize;
@@ -135,7 +150,10 @@ impl<A: Authority> Mesh<A> {
         }
         if self.stations.own_len() >= self.config.max_own_stations.min(MAX_OWN) {
             self.counters.untold += 1;
-            return StationVerdict::Here;
+            // While another node claims it, frames go there and not everywhere.
+            if best.is_none() || !self.stations.withdraw_spare() {
+                return StationVerdict::Here;
+            }
         }
         if best.is_some() {
             self.stations.count_move(station, now).lost_at = None;
@@ -229,6 +247,23 @@ impl<A: Authority> Mesh<A> {
             self.loops.note_move(now);
         }
         StationVerdict::Refused
+    }
+
+    /// Ports are joined outside: stations seemed to move because their frames went around there.
+    /// Nobody shall be taken for a duplicate for it, once the loop has been cut.
+    pub(super) fn blame_loop(&mut self, now: Instant) {
+        if self.forgive.is_none() && self.forgive_budget.take(now) {
+            self.forgive = Some((now, now + LOOP_CUT));
+        }
+    }
+
+    pub(super) fn forgive_what_is_due(&mut self, now: Instant) {
+        let Some((blamed, _)) = self.forgive.filter(|(_, due)| now >= *due) else { return };
+        self.forgive = None;
+        let since = blamed.checked_sub(LOOP_FOUND).unwrap_or(blamed);
+        for station in self.stations.forget_moves(since) {
+            self.thaw(station, now);
+        }
     }
 
     /// A station that was ignored is listened to again.

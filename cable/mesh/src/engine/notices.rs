@@ -18,7 +18,7 @@ const ISSUE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a clone is told of after it was last seen.
 pub(super) const CLONE_NOTICE: Duration = Duration::from_secs(120);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct OwnNotices {
     /// What holds now; until when, if that is known.
     now: BTreeMap<Notice, Option<Instant>>,
@@ -36,6 +36,10 @@ impl OwnNotices {
             budget: Budget::new(ISSUE_BURST, ISSUE_INTERVAL, now),
             issue_at: None,
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.now.len()
     }
 
     pub(super) fn find(&self, is_it: impl Fn(&&Notice) -> bool) -> Option<Notice> {
@@ -151,6 +155,9 @@ impl<A: Authority> Mesh<A> {
         let after = after.map(notices_of).unwrap_or_default();
         let from = self.who(key);
         for notice in after.iter().filter(|notice| !before.contains(notice)) {
+            if matches!(notice, Notice::Loop { .. }) {
+                self.blame_loop(now);
+            }
             let (from, notice) = (from.clone(), notice.clone());
             self.alarm(Event::NoticeRaised { from, notice }, now);
         }

@@ -29,7 +29,7 @@ const JUMP_INTERVAL: Duration = Duration::from_secs(20);
 const NICK_BURST: u32 = 3;
 const NICK_INTERVAL: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Origin {
     pub(super) incarnation: Incarnation,
     sequence: u64,

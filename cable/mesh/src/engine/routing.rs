@@ -5,6 +5,7 @@
 //! (RFC 8405 waits for two seconds when changes do not end; traffic would then stay on a dead cable
 //! for as long.)
 
+use std::collections::hash_map;
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
@@ -23,11 +24,12 @@ const RUN_INTERVAL: Duration = Duration::from_millis(500);
 /// How often nodes that may be forgotten are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Of several cables to one node, those up to a quarter and half a millisecond worse than the best
-/// are as good, and share the flows. None of them can make a loop: they lead to the same node.
+/// Of several cables to one node, and of several ways to one, those up to a quarter and half a
+/// millisecond worse than the best are as good, and share the flows. Cables to the same node cannot
+/// make a loop; ways by other neighbours are taken under the condition of [`is_downstream`].
 const SHARE_STEPS: u32 = 5;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Routing {
     /// When paths are to be worked out.
     run_at: Option<Instant>,
@@ -44,17 +46,20 @@ pub(super) struct Routing {
     sweep_at: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Building {
     /// By vertex.
     trees: Vec<Tree>,
+    /// The cables of other ways that are as good, by vertex.
+    ways: Vec<u64>,
     left: Vec<Vertex>,
 }
 
 impl Routing {
     pub(super) fn new(now: Instant) -> Self {
         Self {
-            run_at: None,
+            // A node reaches itself.
+            run_at: Some(now),
             budget: Budget::new(RUN_BURST, RUN_INTERVAL, now),
             topology: Topology::default(),
             reach: Vec::new(),
@@ -62,6 +67,18 @@ impl Routing {
             open_until: None,
             old_until: None,
             sweep_at: now + SWEEP_INTERVAL,
+        }
+    }
+
+    /// A cable is gone; another one may get its bit.
+    pub(super) fn detach(&mut self, bit: u8) {
+        let mask = !(1_u64 << bit);
+        if let Some(building) = &mut self.building {
+            building.ways.iter_mut().for_each(|ways| *ways &= mask);
+            for tree in &mut building.trees {
+                tree.accept &= mask;
+                tree.forward &= mask;
+            }
         }
     }
 
@@ -148,6 +165,7 @@ impl<A: Authority> Mesh<A> {
         self.digest = None;
         self.routing.building = Some(Building {
             trees: self.first_trees(&topology, &reach),
+            ways: vec![0; reach.len()],
             left: topology.neighbours(topology.own()).collect(),
         });
         self.routing.topology = topology;
@@ -166,7 +184,8 @@ impl<A: Authority> Mesh<A> {
     }
 
     /// Works out which floods one more neighbour gets from this node: those of the nodes that it
-    /// reaches by this node.
+    /// reaches by this node; and which frames it may get, as it is as near to their egress as the
+    /// neighbour on the shortest path.
     fn build_on(&mut self, now: Instant) {
         let Some(mut building) = self.routing.building.take() else { return };
         let topology = &self.routing.topology;
@@ -178,19 +197,34 @@ impl<A: Authority> Mesh<A> {
                     tree.forward |= link;
                 }
             }
+            let cables = self.links_to(topology.own_links(), neighbour);
+            let least = cables.map(|(_, own)| own.weight.cost()).min().unwrap_or(u32::MAX);
+            let shared = self.shared_links(topology.own_links(), neighbour);
+            for ((ways, own), path) in building.ways.iter_mut().zip(&self.routing.reach).zip(&paths)
+            {
+                if let (Some(own), Some(path)) = (own, path)
+                    && is_downstream(path, own)
+                    && is_as_good(least.saturating_add(path.weight.cost()), own.weight.cost())
+                {
+                    *ways |= shared;
+                }
+            }
         }
         if !building.left.is_empty() {
             self.routing.building = Some(building);
             return;
         }
         let mut trees = ByNick::default();
-        for (vertex, tree) in (0..).zip(building.trees) {
+        for ((vertex, tree), ways) in (0..).zip(building.trees).zip(building.ways) {
             if self.routing.reach.get(usize::from(vertex)).is_some_and(Option::is_some)
                 && let Some(node) = self.database.by_key(&topology.key(vertex))
             {
                 let nick =
                     if vertex == topology.own() { self.forwarding.nick() } else { node.state.nick };
-                trees.entry(nick).or_insert(tree);
+                if let hash_map::Entry::Vacant(place) = trees.entry(nick) {
+                    place.insert(tree);
+                    self.forwarding.add_ways(nick, ways);
+                }
             }
         }
         if self.forwarding.set_trees(trees) {
@@ -222,9 +256,8 @@ impl<A: Authority> Mesh<A> {
     fn shared_links(&self, own_links: &[OwnLink], neighbour: Vertex) -> u64 {
         let costs = self.links_to(own_links, neighbour).map(|(_, own)| own.weight.cost());
         let Some(best) = costs.min() else { return 0 };
-        let limit = best + (best / 4).max(SHARE_STEPS);
         self.links_to(own_links, neighbour)
-            .filter(|(_, own)| own.weight.cost() <= limit)
+            .filter(|(_, own)| is_as_good(own.weight.cost(), best))
             .fold(0, |mask, (link, _)| mask | link)
     }
 
@@ -269,4 +302,16 @@ impl<A: Authority> Mesh<A> {
             self.topology_grew(now);
         }
     }
+}
+
+/// Whether a cost is so near to the best one that both may be used.
+fn is_as_good(cost: u32, best: u32) -> bool {
+    cost <= best.saturating_add((best / 4).max(SHARE_STEPS))
+}
+
+/// Whether a neighbour is nearer to a node than this one is, in cost and in cables. (RFC 5286 calls
+/// it a downstream path.) Both fall with every step, whichever of its ways each node takes, so that
+/// no frame goes round, and none crosses more cables than the shortest path has.
+fn is_downstream(of_neighbour: &Reach, own: &Reach) -> bool {
+    of_neighbour.weight.cost() < own.weight.cost() && of_neighbour.hops < own.hops
 }

@@ -96,7 +96,7 @@ impl Best {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Stations {
     max_claims: usize,
     /// Of other nodes. A node claims a station once; if two of its pages name it, the later one
@@ -165,8 +165,7 @@ impl Stations {
                 continue;
             }
             if known.is_none() {
-                if self.claims.len() >= self.max_claims {
-                    self.has_overflowed = true;
+                if self.claims.len() >= self.max_claims && !self.make_room_for(station) {
                     continue;
                 }
                 self.count(node, 1);
@@ -178,6 +177,29 @@ impl Stations {
             self.changed.insert(station);
         }
         news
+    }
+
+    /// Makes room for one more claim to a station when there is none, if it must have some. A
+    /// station that nobody claims is flooded to, and that is well. One that has another claim would
+    /// be sent to where it was.
+    fn make_room_for(&mut self, station: Station) -> bool {
+        self.has_overflowed = true;
+        if self.highest_mobility(station).is_none() {
+            return false;
+        }
+        let victim = self.claims.keys().rev().find(|(other, _)| *other != station).copied();
+        let Some(victim) = victim else { return false };
+        self.claims.remove(&victim);
+        self.count(victim.1, -1);
+        self.changed.insert(victim.0);
+        true
+    }
+
+    /// Takes back a claim of this node's that need not be: frames to the station are flooded then.
+    /// `false` when there is none.
+    pub(super) fn withdraw_spare(&mut self) -> bool {
+        let spare = self.own.iter().find(|(_, own)| !own.sticky).map(|(station, _)| *station);
+        spare.is_some_and(|station| self.withdraw(station).is_some())
     }
 
     fn count(&mut self, node: NodeIndex, by: i32) {
@@ -222,6 +244,16 @@ impl Stations {
 
     pub(super) fn own(&self, station: Station) -> Option<OwnClaim> {
         self.own.get(&station).copied()
+    }
+
+    /// How many claims of other nodes there are.
+    pub(super) fn claims_len(&self) -> usize {
+        self.claims.len()
+    }
+
+    /// How many stations have their moves counted.
+    pub(super) fn moving_len(&self) -> usize {
+        self.moves.len()
     }
 
     pub(super) fn own_len(&self) -> usize {
@@ -329,6 +361,21 @@ impl Stations {
         });
         moves.count = moves.count.saturating_add(1);
         moves
+    }
+
+    /// Forgets the moves that were counted since a time, and what followed from them; gives the
+    /// stations that this node had given up on.
+    pub(super) fn forget_moves(&mut self, since: Instant) -> Vec<Station> {
+        let mut thawed = Vec::new();
+        self.moves.retain(|station, moves| match moves.frozen_until {
+            Some(until) if until >= since + FREEZE => {
+                thawed.push(*station);
+                false
+            }
+            Some(_) => true,
+            None => moves.since < since,
+        });
+        thawed
     }
 
     /// The stations that this node has given up on, and until when.

@@ -67,7 +67,7 @@ pub(super) struct Reach {
     pub(super) parent: Vertex,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Topology {
     keys: Vec<NodeKey>,
     indices: Vec<NodeIndex>,

@@ -107,7 +107,55 @@ pub struct CableView {
     pub pending: usize,
 }
 
+/// How full a node's tables are, for whoever watches that they are bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    /// Nodes that are known, this one included; at most [`Config::max_nodes`](super::Config).
+    pub nodes: usize,
+    /// Octets of records; at most [`Config::max_record_octets`](super::Config).
+    pub record_octets: usize,
+    /// Claims of other nodes to stations, and the most there may be.
+    pub claims: usize,
+    /// See above.
+    pub max_claims: usize,
+    /// This node's own claims, and the most there may be.
+    pub own_stations: usize,
+    /// See above.
+    pub max_own_stations: usize,
+    /// Stations whose moves are counted; at most 4096.
+    pub moving: usize,
+    /// This node's notices; at most [`MAX_NOTICES`](crate::record::MAX_NOTICES).
+    pub notices: usize,
+    /// Events that wait to be polled; at most 1024.
+    pub events: usize,
+    /// Beats that wait to be polled: a few for each cable.
+    pub beats: usize,
+    /// Records and messages that wait for a cable, by name.
+    pub pending: usize,
+}
+
 impl<A: Authority> Mesh<A> {
+    /// How full the tables are. Costs a look at each cable.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            nodes: self.database.len(),
+            record_octets: self.database.octets(),
+            claims: self.stations.claims_len(),
+            max_claims: self.config.max_stations,
+            own_stations: self.stations.own_len(),
+            max_own_stations: self.config.max_own_stations,
+            moving: self.stations.moving_len(),
+            notices: self.notices.len(),
+            events: self.events.len(),
+            beats: self.beats.len(),
+            pending: self
+                .links
+                .values()
+                .map(|link| link.pending.len() + link.slots_due.len())
+                .sum(),
+        }
+    }
+
     /// All nodes that are known, by key.
     pub fn nodes(&self, now: Instant) -> Vec<NodeView> {
         self.database

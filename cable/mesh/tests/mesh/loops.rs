@@ -1,6 +1,6 @@
 //! Access ports that someone has joined outside.
 
-use mesh::engine::{Event, LinkId, PortId, PortState};
+use mesh::engine::{Event, Heard, LinkId, PortId, PortState, StationVerdict};
 use mesh::message::{Bounded, Message, Records};
 use mesh::probe::{PortClass, Probe};
 use mesh::record::{Notice, Notices, PortName, Record, Slot, Version};
@@ -250,4 +250,50 @@ fn a_node_that_tells_of_a_probe_that_was_not_sent_of_late_blocks_nothing() {
         // The last one is as good as true.
         assert_eq!(blocked(&lab).is_empty(), nonce != new.nonce);
     }
+}
+
+#[test]
+fn stations_that_a_loop_carried_around_are_heard_when_it_is_cut() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    let mac = ether::MacAddr([2, 0, 0, 0, 0, 9]);
+    lab.hear(2, mac, Heard::Announcement);
+    lab.run(secs(1));
+    join(&mut lab, &[(0, 1), (1, 2)]);
+    // What it says goes round before the loop is found.
+    for _ in 0..4 {
+        for node in [0, 1, 2] {
+            lab.hear(node, mac, Heard::Announcement);
+            lab.run(ms(20));
+        }
+    }
+    assert_eq!(lab.hear(2, mac, Heard::Announcement), StationVerdict::Refused);
+    lab.run(secs(8));
+    assert_eq!(blocked(&lab), [(1, 2)]);
+    assert_eq!(lab.hear(2, mac, Heard::Frame), StationVerdict::Here);
+    lab.run(secs(1));
+    assert_eq!((lab.owner_at(0, mac), lab.owner_at(1, mac)), (Some(2), Some(2)));
+    let told = lab.mesh(2).notices();
+    assert!(!told.iter().any(|(_, n)| matches!(n, Notice::DuplicateStation { .. })), "{told:?}");
+}
+
+#[test]
+fn a_duplicate_that_was_there_before_a_loop_stays_one() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    let mac = ether::MacAddr([2, 0, 0, 0, 0, 9]);
+    for _ in 0..4 {
+        for node in [0, 2] {
+            lab.hear(node, mac, Heard::Announcement);
+            lab.run(ms(200));
+        }
+    }
+    let refused = |lab: &mut Lab| {
+        let nodes = [0, 2].into_iter();
+        nodes.filter(|n| lab.hear(*n, mac, Heard::Announcement) == StationVerdict::Refused).count()
+    };
+    assert_eq!(refused(&mut lab), 1);
+    lab.run(secs(60));
+    join(&mut lab, &[(0, 1), (1, 2)]);
+    lab.run(secs(8));
+    assert_eq!(blocked(&lab), [(1, 2)]);
+    assert_eq!(refused(&mut lab), 1);
 }

@@ -67,6 +67,63 @@ fn parallel_cables_carry_different_flows_and_each_frame_once() {
     assert_eq!(used.len(), 2, "{used:?}");
 }
 
+/// The cables that frames of many flows take first.
+fn first_cables(lab: &mut Lab, from: usize, to: usize) -> std::collections::BTreeSet<String> {
+    let egress = lab.mesh(to).nick();
+    (0..32).map(|flow| format!("{:?}", lab.mesh(from).next_hop(egress, None, flow))).collect()
+}
+
+#[test]
+fn equal_ways_by_different_nodes_share_the_flows_at_every_node_that_has_them() {
+    // Two diamonds in a row.
+    let mut lab = Lab::new(7);
+    for (left, right) in [(0, 3), (3, 6)] {
+        for middle in [left + 1, left + 2] {
+            lab.cable(left, middle, ms(2));
+            lab.cable(middle, right, ms(2));
+        }
+    }
+    lab.run(secs(5));
+    assert_eq!(first_cables(&mut lab, 0, 6).len(), 2);
+    assert_eq!(first_cables(&mut lab, 3, 6).len(), 2);
+    // Flows that took one of the two ways to node 3 take both from there on.
+    let egress = lab.mesh(6).nick();
+    let here = |lab: &mut Lab, at, flow| format!("{:?}", lab.mesh(at).next_hop(egress, None, flow));
+    let first = here(&mut lab, 0, 0);
+    let same: Vec<u32> = (0..64).filter(|flow| here(&mut lab, 0, *flow) == first).collect();
+    let onward: std::collections::BTreeSet<_> =
+        same.iter().map(|flow| here(&mut lab, 3, *flow)).collect();
+    assert_eq!(onward.len(), 2);
+    let frame = lab.unicast(0, 6);
+    lab.run(secs(1));
+    assert_eq!(lab.copies[&frame], 4);
+    lab.assert_whole(&[0, 1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn when_one_of_two_equal_ways_ends_its_flows_take_the_other_at_once() {
+    let mut lab = Lab::new(4);
+    let cables = [(0, 1), (1, 3), (0, 2), (2, 3)].map(|(a, b)| lab.cable(a, b, ms(2)));
+    lab.run(secs(5));
+    lab.close(cables[0]);
+    let frame = lab.unicast(0, 3);
+    lab.run(ms(10));
+    assert_eq!(lab.deliveries(frame)[3], 1);
+}
+
+#[test]
+fn a_way_that_is_worse_or_has_more_cables_is_not_shared() {
+    // By node 2 it takes longer; by nodes 4 and 5 it takes as long, and crosses three cables.
+    let mut lab = Lab::new(6);
+    for (a, b, delay) in [(0, 1, 9), (1, 3, 9), (0, 2, 9), (2, 3, 25), (0, 4, 6), (4, 5, 6)] {
+        lab.cable(a, b, ms(delay));
+    }
+    lab.cable(5, 3, ms(6));
+    lab.run(secs(5));
+    assert_eq!(first_cables(&mut lab, 0, 3).len(), 1);
+    lab.assert_whole(&[0, 1, 2, 3, 4, 5]);
+}
+
 #[test]
 fn the_faster_way_is_taken_although_it_has_more_cables() {
     let mut lab = Lab::new(3);

@@ -317,6 +317,37 @@ fn the_tables_of_stations_are_bounded_and_recover() {
 }
 
 #[test]
+fn a_station_that_moves_is_found_when_the_tables_are_full() {
+    // The node that it goes to may tell of two, and the others remember two.
+    for (own, others) in [(2, 100), (100, 2)] {
+        let mut lab = Lab::new(3);
+        for node in 0..3 {
+            let config = Lab::config(node, 1, 0);
+            let config = Config { max_own_stations: own, max_stations: others, ..config };
+            lab.boot_with(node, config);
+        }
+        lab.cable(0, 1, ms(1));
+        lab.cable(1, 2, ms(1));
+        lab.run(secs(2));
+        lab.hear(0, mac(1), Heard::Frame);
+        lab.run(secs(1));
+        for number in 5..8 {
+            lab.hear(2, mac(number), Heard::Frame);
+        }
+        lab.run(secs(1));
+        assert_eq!(lab.hear(2, mac(1), Heard::Announcement), StationVerdict::Here);
+        lab.run(secs(2));
+        // At its new place; or nowhere, and its frames are flooded.
+        for node in [0, 1] {
+            assert_eq!(lab.owner_at(node, mac(1)), Some(2), "{own} {others} at node {node}");
+        }
+        assert!(lab.mesh(1).sizes().claims <= others);
+        assert!(lab.mesh(2).sizes().own_stations <= own);
+        lab.assert_whole(&[0, 1, 2]);
+    }
+}
+
+#[test]
 fn impossible_stations_are_refused() {
     let mut lab = chain(2);
     let own = key(1);
