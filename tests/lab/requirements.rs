@@ -5,15 +5,17 @@ use std::env;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Names the rings to run, as in `VDE_RINGS=3,4,5`. Default: 3.
+/// Names the rings to run, as in `VDE_RINGS=3,4,5`. Default: 2 and 3.
 pub const RINGS_VARIABLE: &str = "VDE_RINGS";
 
 /// When set to `1`, a missing program or right fails the trial instead of ignoring it.
 pub const STRICT_VARIABLE: &str = "VDE_STRICT";
 
-/// The rings that run built programs. Rings 1 and 2 are ordinary tests of the packages.
+/// The rings that can be chosen. Ring 1 is the ordinary tests of the packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ring {
+    /// Simulated worlds.
+    Sim,
     /// Real VDE clients, byte dialogues; no privileges.
     Compat,
     /// Programs in network namespaces; root.
@@ -27,6 +29,7 @@ impl Ring {
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
+            Self::Sim => 2,
             Self::Compat => 3,
             Self::Netns => 4,
             Self::Qemu => 5,
@@ -36,7 +39,7 @@ impl Ring {
     /// `None` when the ring is selected, otherwise the reason why it does not run.
     #[must_use]
     pub fn unselected(self) -> Option<String> {
-        let selected = env::var(RINGS_VARIABLE).unwrap_or_else(|_| "3".to_owned());
+        let selected = env::var(RINGS_VARIABLE).unwrap_or_else(|_| "2,3".to_owned());
         (!names_ring(&selected, self.number())).then(|| {
             let number = self.number();
             format!("ring {number} is not selected; {RINGS_VARIABLE}={number} runs it")

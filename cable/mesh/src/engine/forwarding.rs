@@ -251,10 +251,10 @@ impl Forwarding {
     fn pick(&self, mut links: u64, flow: u32) -> Option<LinkId> {
         let count = links.count_ones();
         if count > 1 {
-            // Each node draws by itself: if all drew alike, those who get the flows of one draw
-            // would use one of their own ways.
-            let drawn = mix(u64::from(flow) << 32 | u64::from(self.nick.get())) >> 32;
-            for _ in 0..drawn % u64::from(count) {
+            // Each node begins elsewhere for other flows: if all drew alike, those who get the flows
+            // of one draw would use one of their own ways. Flows that follow one another take turns.
+            let first = mix(u64::from(flow >> 4) << 32 | u64::from(self.nick.get())) >> 32;
+            for _ in 0..(first + u64::from(flow)) % u64::from(count) {
                 links &= links - 1;
             }
         }

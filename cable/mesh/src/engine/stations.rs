@@ -76,6 +76,8 @@ pub(super) struct OwnClaim {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moves {
     pub(super) since: Instant,
+    /// The latest of them.
+    last: Instant,
     pub(super) count: u8,
     /// When another node took it from this one.
     pub(super) lost_at: Option<Instant>,
@@ -355,16 +357,18 @@ impl Stations {
         }
         let moves = self.moves.entry(station).or_insert(Moves {
             since: now,
+            last: now,
             count: 0,
             lost_at: None,
             frozen_until: None,
         });
         moves.count = moves.count.saturating_add(1);
+        moves.last = now;
         moves
     }
 
-    /// Forgets the moves that were counted since a time, and what followed from them; gives the
-    /// stations that this node had given up on.
+    /// Forgets the moves of stations that moved since a time, and what followed from it; gives those
+    /// that this node had given up on.
     pub(super) fn forget_moves(&mut self, since: Instant) -> Vec<Station> {
         let mut thawed = Vec::new();
         self.moves.retain(|station, moves| match moves.frozen_until {
@@ -373,7 +377,7 @@ impl Stations {
                 false
             }
             Some(_) => true,
-            None => moves.since < since,
+            None => moves.last < since,
         });
         thawed
     }
