@@ -247,18 +247,39 @@ impl Forwarding {
         }
     }
 
-    /// The same one of several for the same flow.
-    fn pick(&self, mut links: u64, flow: u32) -> Option<LinkId> {
+    /// The same one of several for the same flow: a node first, then a cable to it.
+    fn pick(&self, links: u64, flow: u32) -> Option<LinkId> {
+        let mut links = self.pick_node(links, flow);
         let count = links.count_ones();
         if count > 1 {
-            // Each node begins elsewhere for other flows: if all drew alike, those who get the flows
-            // of one draw would use one of their own ways. Flows that follow one another take turns.
-            let first = mix(u64::from(flow >> 4) << 32 | u64::from(self.nick.get())) >> 32;
-            for _ in 0..(first + u64::from(flow)) % u64::from(count) {
+            for _ in 0..flow % count {
                 links &= links - 1;
             }
         }
         *self.links.get(links.trailing_zeros() as usize)?
+    }
+
+    /// Those of several cables that lead to one node. Each node draws by itself: if all drew alike,
+    /// those who get the flows of one draw would use one of their own ways.
+    fn pick_node(&self, links: u64, flow: u32) -> u64 {
+        let first = |left: u64| {
+            let bit = left.trailing_zeros();
+            left & (self.siblings[bit as usize] | 1 << bit)
+        };
+        if links == 0 || first(links) == links {
+            return links;
+        }
+        let (mut count, mut left) = (0, links);
+        while left != 0 {
+            left &= !first(left);
+            count += 1;
+        }
+        let drawn = mix(u64::from(flow) << 32 | u64::from(self.nick.get())) >> 32;
+        left = links;
+        for _ in 0..drawn % count {
+            left &= !first(left);
+        }
+        first(left)
     }
 
     pub(super) fn initial_hops(&self, egress: Nick) -> u8 {
