@@ -77,6 +77,11 @@ pub enum CableEvent {
         /// On which cable.
         cable: CableId,
     },
+    /// Its peer's host, or whoever pretends to be it, says that nobody is there any more.
+    Doubted {
+        /// Which cable.
+        cable: CableId,
+    },
     /// They cannot any more.
     Down {
         /// Which cable.
@@ -188,6 +193,7 @@ impl Cables {
         tokio::task::spawn_local(serve::accept_all(shared.clone()));
         let supervised = shared.clone();
         tokio::task::spawn_local(async move { supervised.endpoint.supervise().await });
+        tokio::task::spawn_local(follow_refusals(shared.clone()));
         Ok((Self { shared }, receiver))
     }
 
@@ -329,6 +335,16 @@ impl Cables {
     /// Closes every cable and tells the peers why.
     pub async fn shut_down(&self) {
         self.shared.endpoint.close(CloseCode::ShuttingDown).await;
+    }
+}
+
+/// Passes on of which cables hosts say that nobody is at the other end.
+async fn follow_refusals(shared: Rc<Shared>) {
+    let Some(mut refusals) = shared.endpoint.refusals() else { return };
+    while let Some(refused) = refusals.recv().await {
+        for entry in shared.find_all(|entry| entry.leads_to(refused)) {
+            let _ = shared.events.send(CableEvent::Doubted { cable: entry.id }).await;
+        }
     }
 }
 

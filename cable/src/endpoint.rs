@@ -6,7 +6,7 @@ mod doorkeeper;
 mod knock;
 mod outlet;
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,7 +18,7 @@ use aws_lc_rs::hmac;
 use quinn::EndpointConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn_proto::HashedConnectionIdGenerator;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 pub(crate) use doorkeeper::Doorkeeper;
 pub use knock::Knock;
@@ -28,6 +28,7 @@ use crate::connection::Connection;
 use crate::door::{Counts, Flood, Verdict};
 use crate::failure::{self, CloseCode, Failure, Phase};
 use crate::identity::{Identity, PublicKey};
+use crate::refusals;
 use crate::socket::MAX_UDP_PAYLOAD;
 use crate::soundness::{Soundness, drop_quietly};
 use crate::tls::{SERVER_NAME, ShownKey, Tls};
@@ -106,6 +107,9 @@ pub struct Endpoint {
     listener: Option<Outlet>,
     /// Made at the first dial when the listener's address cannot reach everywhere.
     dialler: OnceCell<Outlet>,
+    /// Told to whom packets are refused.
+    refused: mpsc::Sender<SocketAddr>,
+    refusals: RefCell<Option<mpsc::Receiver<SocketAddr>>>,
     /// Handshakes of strangers under way.
     under_way: Rc<Cell<usize>>,
     faults: Cell<u64>,
@@ -141,6 +145,7 @@ impl Endpoint {
         let id_key = identity.derive("connection id");
         let (id_key, _) = id_key.split_first_chunk().expect("a derived secret has 32 octets");
         let id_key = u64::from_le_bytes(*id_key);
+        let (refused, refusals) = mpsc::channel(refusals::WAITING);
         let mut endpoint = Self {
             tls,
             reset_key,
@@ -148,6 +153,8 @@ impl Endpoint {
             doorkeeper: Arc::new(Doorkeeper::new(id_key)),
             listener: None,
             dialler: OnceCell::new(),
+            refused,
+            refusals: RefCell::new(Some(refusals)),
             under_way: Rc::default(),
             faults: Cell::new(0),
             alarm: Arc::default(),
@@ -177,7 +184,14 @@ impl Endpoint {
 
     fn bind(&self, address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<Outlet> {
         let config = self.endpoint_config()?;
-        Outlet::bind(address, config, server, self.doorkeeper.clone(), self.alarm.clone())
+        let (doorkeeper, alarm) = (self.doorkeeper.clone(), self.alarm.clone());
+        Outlet::bind(address, config, server, doorkeeper, alarm, &self.refused)
+    }
+
+    /// The peers of which hosts say that nobody is there any more. Anybody may forge that. None when
+    /// it was asked for before.
+    pub(crate) fn refusals(&self) -> Option<mpsc::Receiver<SocketAddr>> {
+        self.refusals.take()
     }
 
     /// Where cables are awaited.

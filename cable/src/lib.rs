@@ -24,7 +24,7 @@
 //! | states of a cable | [`cables`] |
 //! | the sentence that a failed handshake becomes | [`failure`] |
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod address;
@@ -40,10 +40,12 @@ pub mod hello;
 pub mod identity;
 pub mod link;
 pub mod redial;
+mod refusals;
 pub mod signer;
 pub mod socket;
 pub mod soundness;
 pub mod store;
+mod sys;
 pub mod tls;
 pub mod transport;
 pub mod trust;

@@ -49,6 +49,11 @@ pub(crate) async fn follow_cables(shard: &Rc<Shard>, mut events: mpsc::Receiver<
                     shard.plane.borrow_mut().handle_room(place.port);
                 }
             }
+            CableEvent::Doubted { cable } => {
+                if let Some(PluggedIn { place, .. }) = plugged.get(&cable) {
+                    shard.plane.borrow_mut().handle_hint(place.port, now());
+                }
+            }
             CableEvent::Down { cable, failure } => {
                 if let Some(PluggedIn { place, link, pump }) = plugged.remove(&cable) {
                     pump.abort();

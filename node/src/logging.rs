@@ -10,8 +10,8 @@ use tracing_subscriber::EnvFilter;
 /// Logs to standard error from now on. `RUST_LOG` outranks the flags.
 pub(crate) fn start(verbose: u8) {
     let default = match verbose {
-        0 => "info,quinn=warn,quinn_proto=warn",
-        1 => "debug,quinn=warn,quinn_proto=warn",
+        0 => "info,quinn=warn,quinn_proto=warn,quinn_udp=error",
+        1 => "debug,quinn=warn,quinn_proto=warn,quinn_udp=error",
         _ => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));

@@ -17,8 +17,10 @@ mod gateway_path;
 mod gateway_role;
 mod hosts;
 mod intruders;
+mod loops;
 mod mesh;
 mod mesh_faults;
+mod moves;
 mod seed;
 mod strangers;
 mod taps;
@@ -56,6 +58,8 @@ fn main() -> ExitCode {
         gateway_ipv6::trials,
         gateway_missing::trials,
         gateway_offers::trials,
+        loops::trials,
+        moves::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

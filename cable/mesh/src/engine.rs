@@ -291,6 +291,16 @@ impl<A: Authority> Mesh<A> {
         self.tick_link(id, now);
     }
 
+    /// Takes note that the network says of a cable that nobody is at its other end any more (ICMP:
+    /// port unreachable). Without an answer to that it is given up soon.
+    pub fn handle_hint(&mut self, id: LinkId, now: Instant) {
+        let now = self.advance(now);
+        if let Some(link) = self.links.get_mut(&id) {
+            link.live.handle_hint(now);
+            self.tick_link(id, now);
+        }
+    }
+
     /// Says whether the shell has room for more messages on a cable. At first it has.
     pub fn handle_room(&mut self, id: LinkId, room: Room) {
         if let Some(link) = self.links.get_mut(&id) {

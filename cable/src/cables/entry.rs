@@ -83,6 +83,14 @@ impl Entry {
         self.link.borrow().as_ref().is_some_and(|link| link.peer().key == key)
     }
 
+    /// Whether its packets go to that address now.
+    pub(super) fn leads_to(&self, address: SocketAddr) -> bool {
+        self.link
+            .borrow()
+            .as_ref()
+            .is_some_and(|link| canonical(link.connection().remote_address()) == canonical(address))
+    }
+
     /// The host to which this last led.
     pub(super) fn remote_host(&self) -> Option<IpAddr> {
         self.remote.get().map(|remote| remote.ip())

@@ -7,9 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use quinn::{EndpointConfig, ServerConfig};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 use super::Doorkeeper;
+use crate::refusals;
 use crate::socket::{self, Bound, CableSocket, LargestPayload};
 use crate::soundness::{Soundness, WatchedRuntime, drop_quietly};
 
@@ -23,23 +24,26 @@ pub(super) struct Outlet {
     server: Option<ServerConfig>,
     alarm: Arc<Notify>,
     generation: RefCell<Rc<Generation>>,
+    _refusals: Option<refusals::Watch>,
 }
 
 impl Outlet {
-    /// Binds a socket and starts an endpoint upon it.
+    /// Binds a socket and starts an endpoint upon it. `refused` is told to whom packets are refused.
     pub(super) fn bind(
         address: SocketAddr,
         config: EndpointConfig,
         server: Option<ServerConfig>,
         doorkeeper: Arc<Doorkeeper>,
         alarm: Arc<Notify>,
+        refused: &mpsc::Sender<SocketAddr>,
     ) -> io::Result<Self> {
         let Bound { socket, warning } = socket::bind(address)?;
+        let watch = refusals::watch(&socket, refused.clone());
         let local = socket.local_addr()?;
         let (socket, largest) = CableSocket::new(&quinn::TokioRuntime, socket, doorkeeper)?;
         let generation = Generation::start(socket.clone(), config, server.clone(), alarm.clone())?;
         let generation = RefCell::new(Rc::new(generation));
-        Ok(Self { socket, largest, local, warning, server, alarm, generation })
+        Ok(Self { socket, largest, local, warning, server, alarm, generation, _refusals: watch })
     }
 
     /// Starts another endpoint in the place of the present one.

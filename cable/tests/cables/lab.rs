@@ -246,7 +246,7 @@ async fn hear(mut events: mpsc::Receiver<CableEvent>, plane: Rc<Plane>) {
                     }
                 });
             }
-            CableEvent::Message { .. } | CableEvent::Room { .. } => {}
+            CableEvent::Message { .. } | CableEvent::Room { .. } | CableEvent::Doubted { .. } => {}
             CableEvent::Down { cable, .. } => {
                 plane.heard.borrow_mut().push(Heard::Down(cable));
                 let before = plane.links.borrow_mut().remove(&cable);

@@ -61,6 +61,12 @@ impl Plane {
         self.mesh_wake.notify_one();
     }
 
+    /// The network says that nobody is at the other end of a cable any more.
+    pub(crate) fn handle_hint(&mut self, port: PortId, now: Instant) {
+        self.mesh.handle_hint(LinkId(port.0), now);
+        self.mesh_wake.notify_one();
+    }
+
     /// Beats came by a cable, and have crossed its wire if it has one.
     pub(super) fn handle_beats_now(&mut self, port: PortId, beats: &[Beat], now: Instant) {
         for beat in beats {

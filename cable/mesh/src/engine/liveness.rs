@@ -39,6 +39,9 @@ const FORGIVE: Duration = Duration::from_secs(60);
 const STALL: Duration = Duration::from_millis(450);
 const GRACE: Duration = Duration::from_millis(150);
 
+/// A hint that the other end is gone is followed up once in such a time: anybody may forge one.
+const HINT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// In which direction a cable is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Silence {
@@ -79,6 +82,10 @@ pub(super) struct Liveness {
     /// When the newest of this end's beats was sent that the other end has heard.
     acked: Option<(u32, Instant)>,
     peer_deaf: bool,
+    /// When the network said that nobody is at the other end any more; `None` when no word came, or
+    /// it was wrong.
+    hint: Option<Instant>,
+    last_hint: Option<Instant>,
     round_trip: Option<Duration>,
     /// The least round trip that was measured since some time, to be smoothed in.
     sample: Option<(Instant, Duration)>,
@@ -103,6 +110,8 @@ impl Liveness {
             heard: None,
             acked: None,
             peer_deaf: false,
+            hint: None,
+            last_hint: None,
             round_trip: None,
             sample: None,
             samples: VecDeque::new(),
@@ -173,6 +182,8 @@ impl Liveness {
             return;
         }
         self.acked = Some((heard.sequence, sent));
+        // Somebody is there who has heard what was sent since.
+        self.hint.take_if(|hint| sent >= *hint);
         let sample = now.saturating_duration_since(sent).saturating_sub(heard.held);
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
@@ -196,6 +207,16 @@ impl Liveness {
         } else {
             self.sample = None;
             self.round_trip = Some((smoothed * 7 + least) / 8);
+        }
+    }
+
+    /// The network says that nobody is at the other end any more. That may be forged, and is
+    /// followed up: the other end is asked, and has one pace to answer.
+    pub(super) fn handle_hint(&mut self, now: Instant) {
+        let is_due = self.last_hint.is_none_or(|last| now >= last + HINT_INTERVAL);
+        if self.is_alive() && is_due {
+            (self.hint, self.last_hint) = (Some(now), Some(now));
+            self.answer_due = true;
         }
     }
 
@@ -252,6 +273,7 @@ impl Liveness {
                     (self.hold * 2).min(LAST_HOLD)
                 };
                 self.state = State::Proving { works_since: None };
+                self.hint = None;
                 // The other end shall know at once that it is not heard.
                 self.answer_due = true;
                 Some(Transition::Down(silence))
@@ -303,7 +325,7 @@ impl Liveness {
     }
 
     fn silence(&self, now: Instant) -> Option<Silence> {
-        if !self.hears(now) {
+        if !self.hears(now) || self.hint.is_some_and(|hint| now >= hint + self.pace()) {
             return Some(Silence::Inbound);
         }
         let acked = self.acked.is_some_and(|(_, sent)| now < sent + self.echo_patience());
@@ -314,7 +336,8 @@ impl Liveness {
     fn silent_at(&self) -> Instant {
         let heard = self.heard.map(|(_, at)| at + self.patience());
         let acked = self.acked.map(|(_, sent)| sent + self.echo_patience());
-        heard.into_iter().chain(acked).min().unwrap_or(self.last_look)
+        let hint = self.hint.map(|hint| hint + self.pace());
+        heard.into_iter().chain(acked).chain(hint).min().unwrap_or(self.last_look)
     }
 
     /// When the next beat of the other end is overdue, or the next echo.
@@ -329,7 +352,7 @@ impl Liveness {
 
     /// Only a cable in use is worth the haste.
     fn in_doubt(&self, now: Instant) -> bool {
-        self.is_alive() && now >= self.doubt_at()
+        self.is_alive() && (self.hint.is_some() || now >= self.doubt_at())
     }
 }
 

@@ -225,3 +225,32 @@ fn a_clock_that_leaps_is_not_taken_for_a_round_trip() {
         assert_undisturbed(&mut lab);
     }
 }
+
+#[test]
+fn a_cable_whose_peer_is_said_to_be_gone_is_left_in_a_pace_unless_the_peer_answers() {
+    for phase in 0..10 {
+        let mut lab = Lab::new(Duration::from_millis(20));
+        lab.run(Duration::from_secs(5) + phase * PACE / 10);
+        lab.changes();
+        // Somebody forges such a word, again and again.
+        let sent = lab.sent;
+        for _ in 0..100 {
+            let now = lab.now;
+            lab.ends[0].handle_hint(now);
+            lab.run(Duration::from_millis(100));
+        }
+        assert_eq!(lab.changes(), []);
+        let more = lab.sent - sent;
+        assert!(more < 2 * 10 * 4 + 40, "{more} beats in 10 s");
+        // And then it is so.
+        lab.run(Duration::from_secs(2));
+        lab.stopped[1] = Some(lab.now + Duration::from_secs(600));
+        let now = lab.now;
+        lab.ends[0].handle_hint(now);
+        lab.run(PACE + Duration::from_millis(50));
+        let changes = lab.changes();
+        let [(_, 0, Transition::Down(Silence::Inbound))] = changes[..] else {
+            panic!("{changes:?}");
+        };
+    }
+}
