@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use control::status::{CableStatus, Strangers};
 use mesh::message::Message;
@@ -193,7 +193,9 @@ impl Cables {
         tokio::task::spawn_local(serve::accept_all(shared.clone()));
         let supervised = shared.clone();
         tokio::task::spawn_local(async move { supervised.endpoint.supervise().await });
-        tokio::task::spawn_local(follow_refusals(shared.clone()));
+        if let Some(refusals) = shared.endpoint.refusals() {
+            tokio::task::spawn_local(follow_refusals(Rc::downgrade(&shared), refusals));
+        }
         Ok((Self { shared }, receiver))
     }
 
@@ -338,10 +340,11 @@ impl Cables {
     }
 }
 
-/// Passes on of which cables hosts say that nobody is at the other end.
-async fn follow_refusals(shared: Rc<Shared>) {
-    let Some(mut refusals) = shared.endpoint.refusals() else { return };
+/// Passes on of which cables hosts say that nobody is at the other end, for as long as somebody
+/// else holds the cables.
+async fn follow_refusals(shared: Weak<Shared>, mut refusals: mpsc::Receiver<SocketAddr>) {
     while let Some(refused) = refusals.recv().await {
+        let Some(shared) = shared.upgrade() else { return };
         for entry in shared.find_all(|entry| entry.leads_to(refused)) {
             let _ = shared.events.send(CableEvent::Doubted { cable: entry.id }).await;
         }

@@ -19,11 +19,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use ::mesh::Mesh;
-use ::mesh::engine::{EchoId, EchoOutcome};
+use ::mesh::engine::{EchoId, EchoOutcome, InquiryId};
+use ::mesh::packet::Stations;
 use cable::Signer;
 use console::Event;
 use ether::segment::SegmentBuffer;
-use fabric::{Bridge, DropReason, Guard, PortId, Station};
+use fabric::{Bridge, DropReason, Floods, Guard, PortId, Station};
 use tokio::sync::{Notify, broadcast, oneshot};
 
 pub(crate) use admission::{Denied, Newcomer, Place};
@@ -75,8 +76,12 @@ pub(crate) struct Plane {
     guard: Guard,
     /// Until when that holds, when nobody is the gateway any more.
     guard_until: Option<Instant>,
+    /// Who waits for the stations of another node.
+    inquiries: BTreeMap<InquiryId, oneshot::Sender<Option<Stations>>>,
     /// The gateway's station, ours for as long as we are the gateway, heard or not, and its port.
     kept: Option<(Station, PortId)>,
+    /// Floods of late, once a port leads to a network where one may come back.
+    floods: Option<Floods>,
     segments: SegmentBuffer,
     /// Frames whose tag had to change for the port that is being flushed.
     retagged: Vec<u8>,
@@ -101,7 +106,9 @@ impl Plane {
             gateways_changed: Rc::default(),
             guard: Guard::default(),
             guard_until: None,
+            inquiries: BTreeMap::new(),
             kept: None,
+            floods: None,
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),
             touched: Vec::new(),

@@ -2,6 +2,7 @@
 //! order are made of it elsewhere, in [`crate::views`].
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use control::Answer;
@@ -10,6 +11,8 @@ use ether::{MacAddr, VlanId};
 use fabric::{Location, PortId, Snapshot};
 use mesh::authority::NodeKey;
 use mesh::engine::{CableView, EchoError, EchoOutcome, NodeView, PortState};
+use mesh::packet::SeenStation;
+use tokio::task::JoinSet;
 
 use crate::driver::{Shard, now};
 use crate::plane::Plane;
@@ -57,12 +60,17 @@ pub(crate) struct Nodes {
     pub(crate) given: BTreeMap<NodeKey, String>,
 }
 
+/// The port that a station is behind at its own node, and for how long it has been silent.
+pub(crate) type Seen = BTreeMap<(NodeKey, VlanId, MacAddr), (u32, Duration)>;
+
 /// Every station.
 #[derive(Debug)]
 pub(crate) struct MacsReading {
     pub(crate) snapshot: Snapshot,
     pub(crate) ports: Vec<PortReading>,
     pub(crate) nodes: Nodes,
+    /// What other nodes say of their stations: the port, and how old.
+    pub(crate) seen: Seen,
     /// Which are asked for.
     pub(crate) node: Option<String>,
     pub(crate) vlan: Option<u16>,
@@ -176,12 +184,77 @@ fn read_port(plane: &Plane, id: PortId, port: &Port) -> PortReading {
     }
 }
 
-/// Every station.
-pub(crate) fn macs(shard: &Shard, node: Option<String>, vlan: Option<u16>) -> Box<MacsReading> {
-    let now = now();
-    let snapshot = shard.plane.borrow().bridge.snapshot(now);
-    let nodes = Nodes::read(shard, now);
-    Box::new(MacsReading { snapshot, ports: ports(shard), nodes, node, vlan })
+/// Every station. Other nodes are asked behind which of their ports theirs are; of those that do not
+/// answer soon, that is not known.
+pub(crate) async fn macs(
+    shard: &Rc<Shard>,
+    node: Option<String>,
+    vlan: Option<u16>,
+) -> Box<MacsReading> {
+    let nodes = Nodes::read(shard, now());
+    let wanted: Option<Vec<NodeKey>> =
+        node.as_deref().map(|which| nodes.find(which).into_iter().map(|node| node.key).collect());
+    let asked = nodes.known.iter().filter(|node| {
+        let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.key));
+        !node.is_own && node.route.is_some() && node.stations > 0 && is_wanted
+    });
+    let mut answers = JoinSet::new();
+    for node in asked {
+        let (shard, key) = (shard.clone(), node.key);
+        answers.spawn_local(async move { stations_of(&shard, key).await });
+    }
+    let mut seen = Seen::new();
+    while let Some(answer) = answers.join_next().await {
+        seen.extend(answer.into_iter().flatten());
+    }
+    let snapshot = shard.plane.borrow().bridge.snapshot(now());
+    Box::new(MacsReading { snapshot, ports: ports(shard), nodes, seen, node, vlan })
+}
+
+/// How long one answer of another node is waited for, how often it is asked again, and for how much
+/// of a large table at most.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(300);
+const ANSWER_TRIES: u32 = 3;
+const ANSWER_PAGES: u32 = 64;
+
+/// What another node says of its stations.
+async fn stations_of(
+    shard: &Shard,
+    node: NodeKey,
+) -> Vec<((NodeKey, VlanId, MacAddr), (u32, Duration))> {
+    let mut seen = Vec::new();
+    let mut from = (VlanId::ZERO, MacAddr([0; 6]));
+    let (mut tries, mut pages) = (0, 0);
+    while tries < ANSWER_TRIES && pages < ANSWER_PAGES {
+        let asked = shard.plane.borrow_mut().ask_stations(&node, from, ANSWER_PATIENCE, now());
+        let Some(told) = asked else { break };
+        let Ok(Some(answer)) = told.await else {
+            tries += 1;
+            continue;
+        };
+        (tries, pages) = (0, pages + 1);
+        let of = |station: &SeenStation| {
+            let age = Duration::from_millis(station.age.into());
+            ((node, station.vlan, station.mac), (station.port, age))
+        };
+        seen.extend(answer.stations.iter().map(of));
+        match answer.stations.last().and_then(|last| following(last.vlan, last.mac)) {
+            Some(next) if answer.more && next > from => from = next,
+            _ => break,
+        }
+    }
+    seen
+}
+
+/// The station that would be next in the order of VLAN and address.
+fn following(vlan: VlanId, mac: MacAddr) -> Option<(VlanId, MacAddr)> {
+    let [a, b, c, d, e, f] = mac.0;
+    let place = u64::from_be_bytes([0, 0, a, b, c, d, e, f]) + 1;
+    let [_, overflow, a, b, c, d, e, f] = place.to_be_bytes();
+    match overflow {
+        0 => Some((vlan, MacAddr([a, b, c, d, e, f]))),
+        _ => Some((VlanId(vlan.0.checked_add(1)?), MacAddr([0; 6]))),
+    }
 }
 
 /// Every node.

@@ -21,7 +21,7 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
         Request::Status => Answer::Status(Box::new(status::node(shard))),
         Request::Ports => return Ok(Reading::Ports(readings::ports(shard))),
         Request::Macs { node, vlan } => {
-            return Ok(Reading::Macs(readings::macs(shard, node, vlan)));
+            return Ok(Reading::Macs(readings::macs(shard, node, vlan).await));
         }
         Request::Nodes => return Ok(Reading::Nodes(readings::nodes(shard))),
         Request::Cables => return Ok(Reading::Cables(readings::cables(shard))),

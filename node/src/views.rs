@@ -101,16 +101,17 @@ fn macs(reading: &MacsReading) -> Result<Vec<MacEntry>, Failure> {
     });
     let remote = reading.snapshot.remotes.iter().filter_map(|entry| {
         let node = by_nick.get(&entry.owner.0).copied();
+        let seen = node.and_then(|node| reading.seen.get(&(node.key, entry.vlan, entry.mac)));
         is_wanted(entry.vlan.0, node).then(|| MacEntry {
             mac: entry.mac.to_string(),
             vlan: entry.vlan.0,
             node: node.map(|node| nodes.name(node)),
             key: node.map(|node| node.key.to_string()),
             here: false,
-            port: None,
+            port: seen.map(|(port, _)| *port),
             kind: None,
             description: None,
-            age_seconds: None,
+            age_seconds: seen.map(|(_, age)| age.as_secs_f64()),
         })
     });
     let mut macs: Vec<_> = here.chain(remote).collect();

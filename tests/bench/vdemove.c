@@ -20,7 +20,7 @@ enum { STATIONS = 25, MOVES = 4, FRAMES = 1 << 20, PATIENCE = 5000 };
 static VDECONN *place[2], *peer;
 static const uint8_t peer_mac[6] = {2, 0xaa, 0, 0, 0, 0xff};
 static uint8_t station[6] = {2, 0xaa, 0, 0, 0, 0};
-static uint8_t seen[FRAMES];
+static uint8_t seen[2][FRAMES]; // at each place
 static uint32_t sequence;
 static int duplicates;
 static double last_at[2], sent_at;
@@ -78,7 +78,7 @@ static void turn(void) {
             if (i == 2 || len < 18 || memcmp(frame, station, 6) || memcmp(frame + 6, peer_mac, 6)) continue;
             uint32_t number;
             memcpy(&number, frame + 14, sizeof number);
-            duplicates += seen[number % FRAMES]++ > 0;
+            duplicates += seen[i][number % FRAMES]++ > 0;
             last_at[i] = now();
         }
     }

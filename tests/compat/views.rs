@@ -317,7 +317,10 @@ fn fields(scene: &Scene) -> Result<()> {
     let remote = two.macs()?.remove(0);
     has(&remote, "mac vlan node key here port kind description age_seconds")?;
     ensure!(
-        remote["mac"] == station["mac"] && remote["here"] == false && remote["port"].is_null(),
+        remote["mac"] == station["mac"]
+            && remote["here"] == false
+            && remote["port"] == station["port"]
+            && remote["age_seconds"].is_f64(),
         "{remote}"
     );
     let traces = list(two, &["trace", &words(&station["mac"])], "traces")?;

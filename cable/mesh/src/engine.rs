@@ -6,7 +6,8 @@
 //!
 //! Tell it what happens (`handle_*`, with the time), then poll what it wants until there is no
 //! more: [`Mesh::poll_transmit`], [`Mesh::poll_station`], [`Mesh::poll_probe`],
-//! [`Mesh::poll_block`], [`Mesh::poll_packet`], [`Mesh::poll_echo`], [`Mesh::poll_event`]; and call [`Mesh::handle_timeout`] when
+//! [`Mesh::poll_block`], [`Mesh::poll_packet`], [`Mesh::poll_echo`],
+//! [`Mesh::poll_inquiry`], [`Mesh::poll_stations`], [`Mesh::poll_event`]; and call [`Mesh::handle_timeout`] when
 //! [`Mesh::poll_timeout`] says.
 
 mod budget;
@@ -16,12 +17,14 @@ mod echo;
 mod event;
 mod forwarding;
 mod gateways;
+mod inquiry;
 mod link;
 mod liveness;
 mod loops;
 mod mobility;
 mod notices;
 mod origin;
+mod packets;
 mod receive;
 mod routing;
 mod stations;
@@ -46,22 +49,26 @@ use database::{Database, NodeIndex};
 use echo::Echoes;
 use forwarding::Forwarding;
 use gateways::Gateways;
+use inquiry::Inquiries;
 use link::Link;
 use liveness::Transition;
 use loops::Loops;
 use notices::OwnNotices;
 use origin::Origin;
+use packets::Packets;
 use routing::Routing;
 use stations::Stations;
 
 pub use config::Config;
-pub use echo::{EchoError, EchoId, EchoOutcome, PacketOut};
+pub use echo::{EchoError, EchoId, EchoOutcome};
 pub use event::{DownReason, Event, RefusalReason, Who};
 pub use forwarding::{FloodDrop, FloodLinks, NextHop};
 pub use gateways::GatewayView;
+pub use inquiry::{Inquiry, InquiryId};
 pub use liveness::Silence;
 pub use loops::PortState;
 pub use mobility::{Heard, StationChange, StationVerdict, StationView};
+pub use packets::PacketOut;
 pub use view::{CableView, Counters, LinkView, NodeView, RouteView, Sizes};
 
 /// A cable of this node, by a number of the shell's choice that is not in use.
@@ -159,10 +166,12 @@ pub struct Mesh<A> {
     flush_at: Option<Instant>,
     flushed_at: Instant,
     loops: Loops,
+    packets: Packets,
     echoes: Echoes,
     /// When a loop was found, and when the moves that it caused are to be forgotten.
     forgive: Option<(Instant, Instant)>,
     forgive_budget: Budget,
+    inquiries: Inquiries,
     notices: OwnNotices,
     gateways: Gateways,
     events: event::Events,
@@ -196,9 +205,11 @@ impl<A: Authority> Mesh<A> {
             flush_at: None,
             flushed_at: now,
             loops: Loops::new(random.next_u64(), now),
+            packets: Packets::default(),
             echoes: Echoes::new(random.next_u64()),
             forgive: None,
             forgive_budget: mobility::forgive_budget(now),
+            inquiries: Inquiries::new(random.next_u64(), now),
             notices: OwnNotices::new(now),
             gateways: Gateways::default(),
             authority,
@@ -331,6 +342,7 @@ impl<A: Authority> Mesh<A> {
         self.forgive_what_is_due(now);
         self.notify_what_is_due(now);
         self.echoes.expire(now);
+        self.inquiries.expire(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
@@ -345,6 +357,7 @@ impl<A: Authority> Mesh<A> {
             self.forgive.map(|(_, due)| due),
             self.notices.next_timeout(),
             self.echoes.next_timeout(),
+            self.inquiries.next_timeout(),
         ];
         timers.into_iter().flatten().min()
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use ether::{MacAddr, VlanId};
 use mesh::authority::Signature;
 use mesh::beat::{Beat, BeatError, Heard};
 use mesh::framing::{FramingError, Packer, Reach, Reassembler, Received, RecordHeader};
@@ -12,7 +13,7 @@ use mesh::message::{
     ALPN, Bounded, Cable, Capabilities, CloseCode, CodecError, Decoder, Digest, DigestEntry, Hello,
     Message, Name, Octets, Records, Redial, SlotVersion, Slots, VersionRange, encode,
 };
-use mesh::packet::{Echo, EchoKind};
+use mesh::packet::{Echo, EchoKind, SeenStation, Stations, StationsAsked};
 use mesh::probe::{PortClass, Probe};
 use mesh::record::{
     GatewayClaim, GatewayRecord, Incarnation, LinkEntry, LinkState, Notice, Notices, Offence,
@@ -123,6 +124,25 @@ fn a_packet_for_a_node() {
         bad[7] = flags;
         assert_eq!(unpack(&bad), Err(FramingError::BadFlags(flags)));
     }
+}
+
+#[test]
+fn a_question_for_stations_and_its_answer() {
+    let mac = MacAddr([2, 3, 4, 5, 6, 7]);
+    let asked = StationsAsked { turn: 9, token: 0x0102, from: (VlanId(0x0102), mac) };
+    let fields = [3, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 2, 1, 2, 2, 3, 4, 5, 6, 7];
+    assert_eq!(asked.encode(), fields);
+    assert_eq!(StationsAsked::parse(&fields), Some(asked));
+    let seen = SeenStation { vlan: VlanId(0x0102), mac, port: 0x0a0b, age: 0x0c0d_0e0f };
+    let answer = Stations { turn: 9, token: 0x0102, stations: vec![seen], more: true };
+    let fields = [
+        4, 1, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 2, // fields
+        1, 2, 2, 3, 4, 5, 6, 7, 0, 0, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, // station
+    ];
+    assert_eq!(answer.encode(), fields);
+    assert_eq!(Stations::parse(&fields), Some(answer));
+    assert_eq!(Stations::parse(&fields[..31]), None);
+    assert_eq!(Stations::parse(&[4; 16 + 16 * 513]), None);
 }
 
 #[test]
@@ -313,8 +333,8 @@ fn bodies_and_what_is_signed() {
     };
     let octets = [&[9][..], b"\x05attic", &[0, 1], &[0xcc; 32], &[1, 2, 0xac, 0x02]].concat();
     assert_body(Slot::LINK_STATE, &state, &octets);
-    let mac = ether::MacAddr([2, 0, 0, 0, 0, 1]);
-    let page: StationPage = list(vec![StationEntry::new(ether::VlanId(200), mac, 3, true)]);
+    let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+    let page: StationPage = list(vec![StationEntry::new(VlanId(200), mac, 3, true)]);
     assert_body(Slot::FIRST_PAGE, &page, &[1, 0xc8, 0x01, 2, 0, 0, 0, 0, 1, 3, 1]);
     let port = |name| PortName::new(name).unwrap();
     let notices: Notices = list(vec![

@@ -211,12 +211,12 @@ pub struct MacEntry {
     pub key: Option<String>,
     /// Whether that is this node.
     pub here: bool,
-    /// Its port, which only its own node knows.
+    /// Its port, by its own node's number; none when that node does not answer.
     pub port: Option<u32>,
-    /// That port's kind.
+    /// That port's kind, when it is this node's.
     pub kind: Option<String>,
-    /// That port's description.
+    /// That port's description, when it is this node's.
     pub description: Option<String>,
-    /// Time since its last frame, to the second, which only its own node knows.
+    /// Time since its last frame, to the second; none when its node does not answer.
     pub age_seconds: Option<f64>,
 }

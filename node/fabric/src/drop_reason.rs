@@ -58,6 +58,9 @@ pub enum DropReason {
     /// It came by a cable, and its source is a station that was heard here moments ago: it went
     /// around a loop outside of the mesh, or the station has just moved away.
     LocalSource,
+    /// It came in by a port by which it had just left: the port is one end of a loop outside of the
+    /// mesh.
+    Returned,
     /// Its source belongs to a station at another node, and stays there.
     ForeignSource,
     /// Its ingress port is blocked, as one end of a loop outside of the mesh.
@@ -85,7 +88,7 @@ pub enum DropReason {
 
 impl DropReason {
     /// All reasons, each at its [`index`](Self::index).
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Runt,
         Self::BadSource,
         Self::BadVlan,
@@ -106,6 +109,7 @@ impl DropReason {
         Self::UnknownIngress,
         Self::NotHere,
         Self::LocalSource,
+        Self::Returned,
         Self::ForeignSource,
         Self::Blocked,
         Self::BroadcastStorm,
@@ -147,6 +151,7 @@ impl DropReason {
             Self::UnknownIngress => "unknown-ingress",
             Self::NotHere => "not-here",
             Self::LocalSource => "local-source",
+            Self::Returned => "returned",
             Self::ForeignSource => "foreign-source",
             Self::Blocked => "blocked",
             Self::BroadcastStorm => "broadcast-storm",

@@ -15,6 +15,7 @@
 //! | why a frame was dropped | [`drop_reason`] |
 //! | what a port is here | [`port`] |
 //! | when stations that move are the sign of a loop | `flap` |
+//! | whether a frame went around outside | `floods` |
 //! | what only the gateway may send | [`guard`] |
 //! | how much of what costs everybody may enter | [`storm`] |
 //! | which VLAN a frame is in, and with which tag it leaves | [`vlan`] |
@@ -29,6 +30,7 @@ pub mod config;
 pub mod drop_reason;
 mod fdb;
 mod flap;
+mod floods;
 pub mod guard;
 pub mod location;
 mod payload;
@@ -43,6 +45,7 @@ pub use change::Change;
 pub use config::Config;
 pub use drop_reason::{DropCounters, DropReason};
 pub use fdb::Counters;
+pub use floods::Floods;
 pub use guard::{GatewayAddress, Guard, GuardConfig, PortTrust};
 pub use location::{Location, RemoteId, Station};
 pub use port::{PortId, PortKind};

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use cable::link::Peer;
 use cable::{Link, Signer};
 use ether::{FrameHeader, MacAddr, VlanId};
-use fabric::{Change, Classified, DropReason, Location, PortId, RemoteId, Station, announces};
+use fabric::{
+    Change, Classified, DropReason, Floods, Location, PortId, RemoteId, Station, announces,
+};
 use mesh::authority::NodeKey;
 use mesh::beat::Beat;
 use mesh::engine::{
@@ -16,6 +18,7 @@ use mesh::engine::{
 };
 use mesh::framing::RecordHeader;
 use mesh::message::{Message, Name};
+use mesh::packet::{MAX_SEEN, SeenStation, Stations};
 use mesh::probe::PortClass;
 use mesh::{Mesh, Nick};
 use tokio::sync::oneshot;
@@ -120,9 +123,10 @@ impl Plane {
         Ok(told)
     }
 
-    /// Sends what the node has to say to other nodes the way of frames, and tells what became of
-    /// echoes.
+    /// Sends what the node has to say to other nodes the way of frames, and tells what came of what
+    /// it had asked.
     pub(super) fn send_packets(&mut self, now: Instant) {
+        self.answer_inquiries(now);
         while let Some(PacketOut { link, header, octets }) = self.mesh.poll_packet() {
             let RecordHeader { hops, ingress, reach, .. } = header;
             self.send_alone(PortId(link.0), &octets, Route { ingress, hops, reach }, now);
@@ -132,6 +136,45 @@ impl Plane {
                 // Whoever asked may have left.
                 let _ = tell.send(outcome);
             }
+        }
+        while let Some((id, answer)) = self.mesh.poll_stations() {
+            if let Some(tell) = self.inquiries.remove(&id) {
+                let _ = tell.send(answer);
+            }
+        }
+    }
+
+    /// Asks another node for its stations, and gives what will tell them. `None`: it cannot be asked.
+    pub(crate) fn ask_stations(
+        &mut self,
+        of: &NodeKey,
+        from: (VlanId, MacAddr),
+        patience: Duration,
+        now: Instant,
+    ) -> Option<oneshot::Receiver<Option<Stations>>> {
+        let id = self.mesh.ask_stations(of, from, patience, now)?;
+        let (tell, told) = oneshot::channel();
+        self.inquiries.insert(id, tell);
+        self.send_packets(now);
+        self.mesh_wake.notify_one();
+        Some(told)
+    }
+
+    /// Answers what other nodes want to know of the stations here.
+    fn answer_inquiries(&mut self, now: Instant) {
+        let mut snapshot = None;
+        while let Some(inquiry) = self.mesh.poll_inquiry() {
+            let entries = &snapshot.get_or_insert_with(|| self.bridge.snapshot(now)).entries;
+            let before = |entry: &fabric::SnapshotEntry| (entry.vlan, entry.mac) < inquiry.from;
+            let rest = &entries[entries.partition_point(before)..];
+            let seen = rest.iter().take(MAX_SEEN).map(|entry| SeenStation {
+                vlan: entry.vlan,
+                mac: entry.mac,
+                port: entry.port.0,
+                age: u32::try_from(entry.age.as_millis()).unwrap_or(u32::MAX),
+            });
+            let (seen, more) = (seen.collect(), rest.len() > MAX_SEEN);
+            self.mesh.answer_stations(inquiry, seen, more);
         }
     }
 
@@ -263,6 +306,9 @@ impl Plane {
     /// The interface at a port is up now.
     pub(crate) fn tap_up(&mut self, port: PortId, tap: &Tap, now: Instant) {
         let class = if tap.is_gateway() { PortClass::Gateway } else { PortClass::Tap };
+        if self.settings.probes && self.floods.is_none() {
+            self.floods = Some(Floods::new(rand::random()));
+        }
         self.probe_port(port, class, tap.device.name(), now);
     }
 
@@ -287,6 +333,29 @@ impl Plane {
     pub(super) fn forget_port(&mut self, port: PortId, now: Instant) {
         self.mesh.handle_port_down(mesh::engine::PortId(port.0), now);
         self.mesh_wake.notify_one();
+    }
+
+    /// Whether a frame for a group that came in at a port has just left by it, and is to go nowhere:
+    /// else it would go around, and its station seem to be here. Loops are then looked for at once.
+    pub(super) fn has_returned(&mut self, port: PortId, frame: &[u8], now: Instant) -> bool {
+        let Some(floods) = &self.floods else { return false };
+        let is_network = self.port(port).is_some_and(|port| {
+            port.endpoints.iter().any(|endpoint| matches!(endpoint.io, PortIo::Tap(_)))
+        });
+        let has_returned =
+            is_network && !self.bridge.is_blocked(port) && floods.has_left_by(port, frame, now);
+        if has_returned {
+            self.mesh.handle_flapping(now);
+            self.mesh_wake.notify_one();
+        }
+        has_returned
+    }
+
+    /// Takes note of a flood.
+    pub(super) fn note_flood(&mut self, ingress: Option<PortId>, frame: &[u8], now: Instant) {
+        if let Some(floods) = &mut self.floods {
+            floods.note(ingress, frame, now);
+        }
     }
 
     /// A probe for loops has come in.

@@ -151,6 +151,11 @@ impl Plane {
             return Ok(self.nowhere());
         }
         let header = FrameHeader::parse(bytes)?;
+        let is_group = header.destination.is_group();
+        // First: it is no offence of that port's that others' frames come back by it.
+        if is_group && self.has_returned(ingress, bytes, now) {
+            return Err(DropReason::Returned);
+        }
         self.inspect(ingress, bytes, now)?;
         let verdict = self.bridge.handle_frame(ingress, &header, now);
         self.follow_changes(Some((&header, bytes)), now)?;
@@ -174,6 +179,9 @@ impl Plane {
                 Ok(Route { ingress: self.mesh.nick(), hops, reach })
             }
             Verdict::Flood(frame) => {
+                if is_group {
+                    self.note_flood(Some(ingress), bytes, now);
+                }
                 self.hand_to_ports(Some(ingress), index, frame);
                 let own = self.mesh.nick();
                 let (sequence, hops, cables) = self.mesh.originate_flood();
@@ -258,7 +266,12 @@ impl Plane {
                 }
                 match verdict {
                     Verdict::Forward { egress, tag } => self.hand(egress, index, tag),
-                    Verdict::Flood(frame) => self.hand_to_ports(None, index, frame),
+                    Verdict::Flood(frame) => {
+                        if header.destination.is_group() {
+                            self.note_flood(None, bytes, now);
+                        }
+                        self.hand_to_ports(None, index, frame);
+                    }
                     Verdict::Drop(_) | Verdict::Remote { .. } => {}
                 }
                 Ok(Route { ingress: origin.ingress, hops: hops.unwrap_or(0), reach: origin.reach })

@@ -9,6 +9,7 @@ use mesh::engine::{CableView, LinkId, LinkView, RouteView};
 use mesh::message::Name;
 
 use super::*;
+use crate::readings::Seen;
 
 const A: NodeKey = NodeKey([1; 32]);
 const B: NodeKey = NodeKey([2; 32]);
@@ -103,6 +104,7 @@ fn stations(node: Option<&str>, vlan: Option<u16>) -> Result<Vec<MacEntry>, Fail
             remotes: vec![remote(1, 0, 2), remote(1, 7, 3), remote(3, 0, 99)],
             counters: Default::default(),
         },
+        seen: Seen::from([((B, VlanId(0), mac(1)), (7, Duration::from_secs(3)))]),
         ports: vec![port],
         nodes: chain(),
         node: node.map(str::to_owned),
@@ -118,12 +120,13 @@ fn stations_are_listed_with_their_nodes_by_vlan_and_address() {
     assert_eq!(
         brief,
         [
-            (0, "01", Some("bee"), None),
+            (0, "01", Some("bee"), Some(7)),
             (0, "02", Some("a"), Some(4)),
             (0, "03", None, None),
             (7, "01", Some("c"), None),
         ]
     );
+    assert_eq!((all[0].here, all[0].age_seconds), (false, Some(3.0)));
     assert!(all[1].here && all[1].age_seconds == Some(9.0), "{:?}", all[1]);
     assert_eq!(all[1].description.as_deref(), Some("QEMU"));
 }

@@ -91,7 +91,7 @@ replug() { # replug NODE: its cable to a
     local address=10.80.0.1
     [ "$1" = x ] || address=10.80.2.1
     of "$1" disconnect "$address" >/dev/null 2>&1 || true
-    of "$1" connect "$address" >/dev/null
+    of "$1" connect "$address" >/dev/null 2>&1
     settled
 }
 
@@ -111,6 +111,7 @@ gaps() {
 
         way=$(middle)
         gap_of "kill -9 of the node between" kill -9 "${node_pid[$way]}"
+        wait "${node_pid[$way]}" 2>/dev/null || true
         node "$way" --on "$way"
         settled
     done
@@ -127,7 +128,10 @@ gaps() {
 leave() { # leave HOST…
     local space pid
     for space; do
-        for pid in $(ip netns pids "vdebench-$$-$space"); do kill -9 "$pid" 2>/dev/null || true; done
+        for pid in $(ip netns pids "vdebench-$$-$space"); do
+            kill "$pid" 2>/dev/null || true
+            wait "$pid" 2>/dev/null || true
+        done
         ip netns del "vdebench-$$-$space"
         rm -rf "${work:?}/$space"
     done
@@ -218,7 +222,7 @@ thirty() {
     name_of() { echo "n$1"; }
     launch() { # launch NUMBER
         mkdir -p "$work/n$1"
-        on many "$ours/vdenode" --name "n$1" --sock "$work/n$1/vde" --state "$work/n$1/state" \
+        ip netns exec "vdebench-$$-many" "$ours/vdenode" --name "n$1" --sock "$work/n$1/vde" --state "$work/n$1/state" \
             --control "$work/n$1/ctl" --listen "127.0.0.1:$((7700 + $1))" 2>>"$work/n$1/log" &
         node_pid[n$1]=$!
         pids+=($!)
@@ -229,7 +233,7 @@ thirty() {
         for j in $(((i + 1) % count)) $(((i + 7) % count)); do
             of "n$i" trust "$(of "n$j" id)" >/dev/null
             of "n$j" trust "$(of "n$i" id)" >/dev/null
-            of "n$i" connect --wait 0 "127.0.0.1:$((7700 + j))" >/dev/null || true
+            of "n$i" connect --wait 0 "127.0.0.1:$((7700 + j))" >/dev/null 2>&1 || true
         done
     done
     group "thirty nodes with sixty cables on this machine, all started at once"

@@ -1,23 +1,19 @@
 //! Echoes: how long it takes to a node and back, the way that frames go.
 //!
-//! Owns the requests that wait for an answer, and the answers to those of others. A packet is
-//! handed out once and never again: what is lost on the way is what is to be seen.
+//! Owns the requests that wait for an answer, and the answers to those of others. Nothing is said
+//! twice: what is lost on the way is what is to be seen.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::{LinkId, Mesh, NextHop};
+use super::{Mesh, NextHop};
 use crate::authority::{Authority, NodeKey};
-use crate::framing::{Reach, RecordHeader};
 use crate::nick::Nick;
-use crate::packet::{self, ECHO_LEN, Echo, EchoKind, MAX_PACKET_LEN};
+use crate::packet::{ECHO_LEN, Echo, EchoKind, MAX_PACKET_LEN};
 use crate::random::Random;
 
 /// Requests that wait for an answer at once: more than people type.
 const MAX_WAITING: usize = 256;
-
-/// Packets that wait to be handed out, a batch and then some. Full: the newest is not sent.
-const MAX_PACKETS: usize = 128;
 
 /// The number of an echo of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,17 +49,6 @@ pub enum EchoOutcome {
     Lost,
 }
 
-/// A packet for another node, and the cable that it takes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PacketOut {
-    /// By which it leaves.
-    pub link: LinkId,
-    /// What stands in front of it.
-    pub header: RecordHeader,
-    /// Itself.
-    pub octets: Vec<u8>,
-}
-
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     id: EchoId,
@@ -80,7 +65,6 @@ pub(super) struct Echoes {
     /// By token.
     waiting: BTreeMap<u64, Waiting>,
     outcomes: VecDeque<(EchoId, EchoOutcome)>,
-    packets: VecDeque<(Nick, Echo)>,
 }
 
 impl Echoes {
@@ -91,7 +75,6 @@ impl Echoes {
             count: 0,
             waiting: BTreeMap::new(),
             outcomes: VecDeque::new(),
-            packets: VecDeque::new(),
         }
     }
 
@@ -139,33 +122,30 @@ impl<A: Authority> Mesh<A> {
             let NextHop::Link(_) = way else { return Err(EchoError::Unreachable) };
             let hops = self.forwarding.initial_hops(egress);
             let kind = EchoKind::Request;
-            echoes.packets.push_back((egress, Echo { kind, hops, crossed: 0, turn, token, len }));
             echoes.waiting.insert(token, waiting);
+            let request = Echo { kind, hops, crossed: 0, turn, token, len };
+            self.packets.push(egress, hops, request.encode());
         }
-        echoes.count += 1;
-        echoes.turn = turn.wrapping_add(1);
+        self.echoes.count += 1;
+        self.echoes.turn = turn.wrapping_add(1);
         Ok(id)
     }
 
-    /// Takes in a packet for this node that came in by a cable; `hops` is what was left of its hop
-    /// count.
-    pub fn handle_packet(&mut self, ingress: Nick, hops: u8, octets: &[u8], now: Instant) {
-        let now = self.advance(now);
-        let Some(echo) = Echo::parse(octets) else {
-            self.counters.packets_ignored += 1;
-            return;
-        };
+    /// Answers a request, or takes note of an answer; `false` when nobody wanted it.
+    pub(super) fn handle_echo(
+        &mut self,
+        ingress: Nick,
+        hops: u8,
+        echo: Echo,
+        now: Instant,
+    ) -> bool {
         // The last cable counts no hop down.
         let crossed = echo.hops.saturating_sub(hops).saturating_add(1);
         match echo.kind {
             EchoKind::Request => {
                 let hops = self.forwarding.initial_hops(ingress);
-                if self.echoes.packets.len() < MAX_PACKETS {
-                    let answer = Echo { kind: EchoKind::Answer, hops, crossed, ..echo };
-                    self.echoes.packets.push_back((ingress, answer));
-                } else {
-                    self.counters.packets_ignored += 1;
-                }
+                let answer = Echo { kind: EchoKind::Answer, hops, crossed, ..echo };
+                self.packets.push(ingress, hops, answer.encode())
             }
             EchoKind::Answer => {
                 let from = self.echoes.waiting.get(&echo.token).map(|waiting| waiting.node);
@@ -173,34 +153,16 @@ impl<A: Authority> Mesh<A> {
                 let waiting = node
                     .filter(|node| node.state.nick == ingress)
                     .and_then(|_| self.echoes.waiting.remove(&echo.token));
-                let Some(waiting) = waiting else {
-                    self.counters.packets_ignored += 1;
-                    return;
-                };
+                let Some(waiting) = waiting else { return false };
                 let outcome = EchoOutcome::Answered {
                     round_trip: now.saturating_duration_since(waiting.sent),
                     there: echo.crossed,
                     back: crossed,
                 };
                 self.echoes.outcomes.push_back((waiting.id, outcome));
+                true
             }
         }
-    }
-
-    /// The next packet to be sent, as a frame is.
-    pub fn poll_packet(&mut self) -> Option<PacketOut> {
-        while let Some((egress, echo)) = self.echoes.packets.pop_front() {
-            let octets = echo.encode();
-            let way = self.forwarding.next_hop(egress, None, packet::flow(&octets));
-            // Without a way it is lost, as a frame would be.
-            if let NextHop::Link(link) = way {
-                let (ingress, hops) = (self.forwarding.nick(), echo.hops);
-                let header =
-                    RecordHeader { hops, ingress, reach: Reach::Node { egress }, vnet: None };
-                return Some(PacketOut { link, header, octets });
-            }
-        }
-        None
     }
 
     /// What became of the next echo of which something has become.

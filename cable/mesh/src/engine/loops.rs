@@ -22,9 +22,9 @@ const FAST: Duration = Duration::from_secs(1);
 const FAST_ROUNDS: u8 = 5;
 const SLOW: Duration = Duration::from_secs(5);
 
-/// A port that leads to a network and not to one guest begins with probes alone, for so long: should
-/// the network be joined with another port, not one frame goes round. A guest need not wait, and would
-/// not like to.
+/// A port that leads to a network of the host's begins with probes alone, for so long: should the
+/// network be joined with another port, not one frame goes round. A guest need not wait, and would not
+/// like to; nor would those who want an address of the gateway.
 const LISTEN: Duration = Duration::from_secs(1);
 
 /// A loop is taken to be gone when no probe came for so long: two may be lost at the slow pace.
@@ -159,14 +159,14 @@ fn loses(own: (PortClass, End), other: (PortClass, End)) -> bool {
 }
 
 impl<A: Authority> Mesh<A> {
-    /// A port leads somewhere now. If that is a guest it is open; else it listens first. The first
-    /// probe is due at once.
+    /// A port leads somewhere now. If that is a network of the host's it listens first; else it is
+    /// open. The first probe is due at once.
     pub fn handle_port_up(&mut self, id: PortId, class: PortClass, name: &str, now: Instant) {
         let now = self.advance(now);
         let port = Port {
             class,
             name: PortName::lossy(name),
-            listens_until: (class != PortClass::Guest).then_some(now + LISTEN),
+            listens_until: (class == PortClass::Tap).then_some(now + LISTEN),
             probe_at: now,
             fast_left: FAST_ROUNDS,
             sent: VecDeque::new(),

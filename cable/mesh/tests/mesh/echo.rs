@@ -1,10 +1,13 @@
-//! Echoes from node to node.
+//! Echoes from node to node, and what else they ask each other the way of frames.
 
 use std::time::Duration;
 
+use ether::{MacAddr, VlanId};
 use mesh::Nick;
 use mesh::engine::{EchoError, EchoOutcome};
-use mesh::packet::{ECHO_LEN, Echo, EchoKind, MAX_PACKET_LEN};
+use mesh::packet::{
+    ECHO_LEN, Echo, EchoKind, MAX_PACKET_LEN, SeenStation, Stations, StationsAsked,
+};
 
 use super::lab::*;
 
@@ -112,6 +115,48 @@ fn answers_that_nobody_waits_for_change_nothing() {
     assert_eq!(lab.mesh(0).poll_echo(), None, "a second answer");
 }
 
+fn station(number: u8) -> SeenStation {
+    SeenStation { vlan: VlanId(7), mac: MacAddr([2, 0, 0, 0, 0, number]), port: 3, age: 1500 }
+}
+
+#[test]
+fn a_node_that_is_asked_for_its_stations_tells_them_to_who_asked() {
+    let mut lab = chain(&[3, 4]);
+    let (from, now) = ((VlanId(7), station(5).mac), lab.now);
+    let id = lab.mesh(0).ask_stations(&key(2), from, secs(1), now).unwrap();
+    lab.settle(0);
+    lab.run(ms(100));
+    let inquiry = lab.mesh(2).poll_inquiry().unwrap();
+    assert_eq!(inquiry.from, from);
+    lab.mesh(2).answer_stations(inquiry, vec![station(5), station(6)], true);
+    lab.settle(2);
+    lab.run(ms(100));
+    let (answered, answer) = lab.mesh(0).poll_stations().unwrap();
+    let answer = answer.unwrap();
+    assert_eq!((answered, answer.more), (id, true));
+    assert_eq!(answer.stations, [station(5), station(6)]);
+    // One that does not answer is not waited for, and one out of reach not asked.
+    let now = lab.now;
+    let id = lab.mesh(0).ask_stations(&key(1), from, secs(1), now).unwrap();
+    lab.settle(0);
+    lab.run(secs(1));
+    assert_eq!(lab.mesh(0).poll_stations(), Some((id, None)));
+    lab.close(1);
+    lab.run(secs(1));
+    let now = lab.now;
+    assert_eq!(lab.mesh(0).ask_stations(&key(2), from, secs(1), now), None);
+    // Another node's word for it does not count, nor what was not asked.
+    lab.mesh(0).ask_stations(&key(1), from, secs(1), now).unwrap();
+    let asked = StationsAsked::parse(&lab.mesh(0).poll_packet().unwrap().octets).unwrap();
+    let (turn, more) = (asked.turn, false);
+    let stations = vec![station(1)];
+    for (ingress, token) in [(Nick::new(99).unwrap(), asked.token), (lab.mesh(1).nick(), 1)] {
+        let forged = Stations { turn, token, stations: stations.clone(), more }.encode();
+        lab.mesh(0).handle_packet(ingress, 8, &forged, now);
+        assert_eq!(lab.mesh(0).poll_stations(), None);
+    }
+}
+
 #[test]
 fn a_flood_of_requests_fills_no_memory() {
     let mut lab = chain(&[3]);
@@ -122,6 +167,12 @@ fn a_flood_of_requests_fills_no_memory() {
     }
     let waiting = std::iter::from_fn(|| lab.mesh(0).poll_packet()).count();
     assert!(waiting <= 128, "{waiting} answers wait");
+    let asked = StationsAsked { turn: 1, token: 1, from: (VlanId(0), MacAddr([0; 6])) };
+    for _ in 0..10_000 {
+        lab.mesh(0).handle_packet(asker, 9, &asked.encode(), now);
+    }
+    let waiting = std::iter::from_fn(|| lab.mesh(0).poll_inquiry()).count();
+    assert!(waiting <= 64, "{waiting} questions wait");
     let sent = |lab: &mut Lab| lab.mesh(0).send_echo(&key(1), 64, Duration::from_secs(1), now);
     let waited_for = (0..10_000).take_while(|_| sent(&mut lab).is_ok()).count();
     assert_eq!((waited_for, sent(&mut lab)), (256, Err(EchoError::TooMany)));
