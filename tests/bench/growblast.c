@@ -36,7 +36,7 @@ static void *listen_all(void *arg) {
     while (!stop) {
         poll(fds + 1, ports - 1, 100);
         for (int i = 1; i < ports; i++)
-            while (fds[i].revents & POLLIN && vde_recv(plugs[i], frame, sizeof frame, MSG_DONTWAIT) > 0)
+            while (fds[i].revents & POLLIN && recv(vde_datafd(plugs[i]), frame, sizeof frame, MSG_DONTWAIT) > 0)
                 received += (unsigned char)frame[13] == 0xb5;
     }
     return NULL;
@@ -63,7 +63,7 @@ int main(int argc, char **argv) {
     for (uint32_t station = 0; station < stations; station++) {
         address(teach + 6, station);
         vde_send(plugs[1 + station % (ports - 1)], (char *)teach, sizeof teach, 0);
-        while (vde_recv(plugs[0], waste, sizeof waste, MSG_DONTWAIT) > 0) {}
+        while (recv(vde_datafd(plugs[0]), waste, sizeof waste, MSG_DONTWAIT) > 0) {}
         if (station % 50 == 0) usleep(1000);
     }
     usleep(200000);

@@ -6,7 +6,7 @@
 measure() {
     need_root
     need iperf3 iperf3; need jq jq; need ip iproute2
-    local loss=${1:-0.1} side way address reverse seconds=$((SECS < 10 ? 10 : SECS))
+    local loss=${1:-0.1} side way address reverse seconds=$((SECS < 8 ? 8 : SECS))
     declare -A address=([direct]=198.51.100.2 [cable]=10.77.0.2)
     host a; host b
     # The path: a tap at each end, a switch behind each, and wirefilter between them. Public addresses,
@@ -17,8 +17,10 @@ measure() {
     done
     on a ip addr add 198.51.100.1/24 dev w0
     on b ip addr add 198.51.100.2/24 dev w0
+    # It ends with its input.
+    mkfifo "$work/open"
     "$ours/wirefilter" -v "$work/path-a/vde:$work/path-b/vde" -d 25 -l "$loss" -b 100Mbit -c "LR${BUFFER:-1250000}" \
-        -c "RL${BUFFER:-1250000}" 2>"$work/wirefilter.log" &
+        -c "RL${BUFFER:-1250000}" <>"$work/open" 2>"$work/wirefilter.log" &
     pids+=($!)
     until_true "the path" on a ping -c 1 -W 1 198.51.100.2
     node b --on b --listen 198.51.100.2:7667 --tap t0
@@ -39,7 +41,7 @@ measure() {
             figure $way "4 streams" "$(on a iperf3 -J -t "$seconds" -P 4 -c "${address[$way]}" |
                 jq '.end.sum_received.bits_per_second / 1e6 | round')" Mbit/s
             figure $way "idle round trip" "$(on a ping -q -i 0.05 -c 40 "${address[$way]}" | awk -F/ '/^rtt/ {print $5}')" ms
-            on a iperf3 -t "$seconds" -P 4 -c "${address[$way]}" >/dev/null 2>&1 &
+            on a iperf3 -t "$((seconds + 2))" -P 4 -c "${address[$way]}" >/dev/null 2>&1 &
             sleep 3
             figure $way "loaded round trip" "$(on a ping -q -i 0.05 -c 80 "${address[$way]}" | awk -F/ '/^rtt/ {print $5}')" ms
             wait $!
