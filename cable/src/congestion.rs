@@ -2,10 +2,10 @@
 //!
 //! The frames inside are congestion controlled by their own stations, so on a short private path a
 //! second controller only adds delay: there the window is open (RFC 9484 section 10 allows it for
-//! tunnels of this kind). Everywhere else Cubic (RFC 9438) decides, within what `queueing.rs` makes of
-//! the round trip. Which of the two it is shows after the first round trips.
+//! tunnels of this kind). Everywhere else Cubic (RFC 9438) decides, but for losses that are
+//! few (`tolerance.rs`). Which of the two it is shows after the first round trips.
 
-mod queueing;
+mod tolerance;
 
 use std::any::Any;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
 
-use self::queueing::{Advice, Queueing};
+use self::tolerance::Tolerance;
 
 /// A path is short when its round trip never takes longer than this: a LAN, not a city.
 const SHORT_PATH: Duration = Duration::from_millis(1);
@@ -51,7 +51,7 @@ impl ControllerFactory for AutoConfig {
         let cubic = Cubic::new(Arc::new(config), now, current_mtu);
         Box::new(Auto {
             cubic,
-            queueing: Queueing::default(),
+            tolerance: Tolerance::default(),
             may_open: self.may_open,
             open: false,
         })
@@ -62,7 +62,7 @@ impl ControllerFactory for AutoConfig {
 #[derive(Debug, Clone)]
 struct Auto {
     cubic: Cubic,
-    queueing: Queueing,
+    tolerance: Tolerance,
     may_open: bool,
     open: bool,
 }
@@ -86,11 +86,8 @@ impl Controller for Auto {
         if self.open {
             return;
         }
-        match self.queueing.handle_ack(now, bytes, rtt.get(), rtt.min()) {
-            Advice::Follow => self.cubic.on_ack(now, sent, bytes, app_limited, rtt),
-            Advice::Hold => {}
-            Advice::Shrink => self.cubic.on_congestion_event(now, now, false, 0),
-        }
+        self.tolerance.handle_ack(bytes);
+        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
     fn on_end_acks(
@@ -115,7 +112,7 @@ impl Controller for Auto {
         if self.open {
             return;
         }
-        let is_full = self.queueing.handle_loss(now, lost_bytes);
+        let is_full = self.tolerance.handle_loss(lost_bytes);
         if is_full || is_persistent_congestion {
             self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
         }
