@@ -19,6 +19,7 @@
 //! | whether two ports are joined outside | [`probe`] |
 //! | a node's part in the mesh | [`engine::Mesh`] |
 //! | who signs | [`authority`] |
+//! | who belongs to the mesh | [`roster`] |
 //! | the short name of a node on the wire | [`nick`] |
 
 #![forbid(unsafe_code)]
@@ -36,7 +37,9 @@ pub mod probe;
 pub mod queue;
 mod random;
 pub mod record;
+pub mod roster;
 
 pub use authority::NodeKey;
 pub use engine::Mesh;
 pub use nick::Nick;
+pub use roster::Roster;

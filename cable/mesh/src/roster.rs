@@ -1,0 +1,417 @@
+//! Who belongs to the mesh: what administrators have said about keys, and what follows from it.
+//!
+//! Owns the entries, their bounds, and the answer to "who is this key". Leaves to the shell the
+//! keys ([`Sealer`], [`Checker`]), the disk, the time, and carrying entries from node to node.
+//! `PROTOCOL.md` beside this package is normative.
+//!
+//! A roster is the set of entries that came, whatever their order: for each subject and signer the
+//! one with the highest serial. Whose word counts is worked out from the whole set
+//! (`roster/evaluate.rs`). What does not count is kept all the same, so that all nodes that heard the same
+//! come to the same result.
+
+mod author;
+mod entry;
+mod evaluate;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::authority::NodeKey;
+use crate::message::Name;
+use evaluate::{Decision, Evaluation, MAX_SUCCESSIONS, about, heirs, succession};
+
+pub use author::{Admission, AuthorError};
+pub use entry::{
+    Checker, Class, Entry, Founding, Invitation, Membership, Place, Revocation, Roles, Sealer,
+    Statement, Succession, consent_octets,
+};
+
+/// The most keys that are members or have been: as many as there can be nodes.
+pub const MAX_MEMBERS: usize = 1024;
+
+/// The most invitations remembered, used ones among them.
+pub const MAX_INVITES: usize = 256;
+
+/// The most entries: some from several administrators about each key. At most 400 octets each.
+pub const MAX_ENTRIES: usize = 4096;
+
+/// Keys that one key may name to follow it. An honest node names one; of a stolen key the thief
+/// names another.
+const MAX_HEIRS: usize = 4;
+
+/// For how long an invitation is remembered after its end, in seconds: longer than clocks are wrong
+/// and nodes are out of reach while an invitation is being used.
+const REMEMBER_INVITES: u64 = 7 * 86_400;
+
+/// What a roster says of a key at some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is a member.
+    Member(Membership),
+    /// It was one until a time that has come.
+    Expired(Membership),
+    /// It was put out.
+    Revoked,
+    /// Its holder has this key now.
+    Replaced(NodeKey),
+    /// Somebody else used its invitation first.
+    Outrun,
+    /// Nobody has said that it is a member.
+    Unknown,
+}
+
+/// What has become of an invitation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InvitationState {
+    /// It can be used.
+    Open(Invitation),
+    /// It could be used until a time that has come.
+    Expired,
+    /// This key used it.
+    UsedBy(NodeKey),
+    /// An administrator took it back.
+    TakenBack,
+    /// Nobody whose word counts has made it.
+    Unknown,
+}
+
+/// Something came that no honest node sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a roster entry about {subject:?} is forged or makes no sense")]
+pub struct Forged {
+    /// Whom it is about.
+    pub subject: NodeKey,
+}
+
+/// What came of entries that were offered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Merged {
+    /// Those that were new, in an order in which another node can take them.
+    pub taken: Vec<Entry>,
+    /// How many were not taken because nobody known signed them.
+    pub unfounded: usize,
+    /// How many were not taken because the roster is full.
+    pub no_room: usize,
+}
+
+/// The roster of one mesh. See the [module](self).
+#[derive(Clone)]
+pub struct Roster {
+    founding: Founding,
+    entries: BTreeMap<Place, Entry>,
+    /// Keys that are or have been administrators: their entries are kept.
+    authors: BTreeSet<NodeKey>,
+    /// Keys that have been admitted, and how many successions from an administrator's word each is.
+    known: BTreeMap<NodeKey, u8>,
+    evaluation: Evaluation,
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Roster")
+            .field("founder", &self.founding.founder)
+            .field("entries", &self.entries.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Roster {
+    /// The roster of a mesh of which nothing is known but its beginning.
+    pub fn new(founding: Founding) -> Self {
+        let entries = BTreeMap::new();
+        let evaluation = Evaluation::of(&founding, &entries);
+        Self {
+            founding,
+            entries,
+            authors: BTreeSet::from([founding.founder]),
+            known: BTreeMap::from([(founding.founder, 0)]),
+            evaluation,
+        }
+    }
+
+    /// Where the mesh comes from.
+    pub fn founding(&self) -> &Founding {
+        &self.founding
+    }
+
+    /// All entries, in the order of their places.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// All entries, in an order in which another roster takes them without waiting for later ones:
+    /// whoever signed one comes before it.
+    pub fn entries_in_order(&self) -> Vec<Entry> {
+        let mut other = Self::new(self.founding);
+        other.take_all(self.entries.values().cloned().collect(), 0, &mut |_| true).taken
+    }
+
+    /// Takes in what another node, or the disk, knows. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Forged`]: whoever sent this is not honest, or the disk is damaged. What came before it has
+    /// been taken.
+    pub fn merge(
+        &mut self,
+        entries: Vec<Entry>,
+        now: u64,
+        checker: &impl Checker,
+    ) -> Result<Merged, Forged> {
+        let founding = self.founding;
+        let mut forged = None;
+        let merged = self.take_all(entries, now, &mut |entry| {
+            let honest = entry.is_plausible() && entry.is_authentic(&founding, checker);
+            if !honest && forged.is_none() {
+                forged = Some(Forged { subject: entry.subject });
+            }
+            honest
+        });
+        if !merged.taken.is_empty() {
+            self.evaluation = Evaluation::of(&self.founding, &self.entries);
+        }
+        forged.map_or(Ok(merged), Err)
+    }
+
+    /// An entry may found another one that came before it: those without a known signer are looked
+    /// at again until nothing moves.
+    fn take_all(
+        &mut self,
+        entries: Vec<Entry>,
+        now: u64,
+        is_honest: &mut dyn FnMut(&Entry) -> bool,
+    ) -> Merged {
+        let mut merged = Merged::default();
+        let mut waiting = entries;
+        loop {
+            let mut still = Vec::new();
+            let before = waiting.len();
+            for entry in waiting {
+                if self.is_outdated(&entry, now) {
+                } else if !self.is_founded(&entry) {
+                    still.push(entry);
+                } else if !self.has_room(&entry) {
+                    merged.no_room += 1;
+                } else if is_honest(&entry) {
+                    self.take(entry.clone());
+                    merged.taken.push(entry);
+                }
+            }
+            if still.is_empty() || still.len() == before {
+                merged.unfounded = still.len();
+                return merged;
+            }
+            waiting = still;
+        }
+    }
+
+    /// Whether it says nothing new, or something that is over.
+    fn is_outdated(&self, entry: &Entry, now: u64) -> bool {
+        invitation_end(entry).is_some_and(|end| is_forgotten(end, now))
+            || self.entries.get(&entry.place()).is_some_and(|known| known.rank() >= entry.rank())
+    }
+
+    /// Whether the signer may have a word in this, now or at some time.
+    fn is_founded(&self, entry: &Entry) -> bool {
+        match &entry.statement {
+            Statement::Succeeded(_) => {
+                self.known.get(&entry.subject).is_some_and(|steps| *steps < MAX_SUCCESSIONS)
+            }
+            _ => self.authors.contains(&entry.signer),
+        }
+    }
+
+    fn has_room(&self, entry: &Entry) -> bool {
+        if self.entries.contains_key(&entry.place()) {
+            return true;
+        }
+        let room = match &entry.statement {
+            Statement::Member(_) | Statement::Revoked(_) => {
+                self.known.contains_key(&entry.subject) || self.known.len() < MAX_MEMBERS
+            }
+            Statement::Succeeded(succession) => {
+                heirs(&self.entries, entry.subject).count() < MAX_HEIRS
+                    && (self.known.contains_key(&succession.to) || self.known.len() < MAX_MEMBERS)
+            }
+            Statement::Invite(_) => self.invites().count() < MAX_INVITES,
+            // Closing one makes no more of them.
+            Statement::Closed { .. } => true,
+        };
+        room && self.entries.len() < MAX_ENTRIES
+    }
+
+    fn take(&mut self, entry: Entry) {
+        match &entry.statement {
+            Statement::Member(member) => {
+                self.known.insert(entry.subject, 0);
+                if member.roles.contains(Roles::ADMIN) {
+                    self.add_author(entry.subject);
+                }
+            }
+            Statement::Revoked(revoked) => {
+                self.known.insert(entry.subject, 0);
+                if revoked.was_admin {
+                    self.add_author(entry.subject);
+                }
+            }
+            Statement::Succeeded(Succession { to, .. }) => {
+                let steps = self.known.get(&entry.subject).map_or(1, |steps| steps + 1);
+                let known = self.known.entry(*to).or_insert(steps);
+                *known = (*known).min(steps);
+                if self.authors.contains(&entry.subject) {
+                    self.add_author(*to);
+                }
+            }
+            Statement::Invite(_) | Statement::Closed { .. } => {}
+        }
+        self.entries.insert(entry.place(), entry);
+    }
+
+    /// Those who follow an administrator are administrators.
+    fn add_author(&mut self, key: NodeKey) {
+        let mut new = vec![key];
+        while let Some(key) = new.pop() {
+            if self.authors.insert(key) {
+                new.extend(heirs(&self.entries, key).filter_map(|entry| match &entry.statement {
+                    Statement::Succeeded(succession) => Some(succession.to),
+                    _ => None,
+                }));
+            }
+        }
+    }
+
+    /// Forgets invitations that are long over. Call it now and then, and after loading.
+    pub fn forget_old_invitations(&mut self, now: u64) {
+        self.entries.retain(|_, entry| {
+            invitation_end(entry).is_none_or(|end| !is_forgotten(end, now))
+        });
+    }
+
+    /// What a key is, at a time in seconds since 1970.
+    pub fn standing(&self, key: &NodeKey, now: u64) -> Standing {
+        match self.evaluation.decisions.get(key) {
+            None => Standing::Unknown,
+            Some(Decision::Revoked) => Standing::Revoked,
+            Some(Decision::Replaced(by)) => Standing::Replaced(*by),
+            Some(Decision::Outrun) => Standing::Outrun,
+            Some(Decision::Member(member)) if member.expires != 0 && member.expires <= now => {
+                Standing::Expired(member.clone())
+            }
+            Some(Decision::Member(member)) => Standing::Member(member.clone()),
+        }
+    }
+
+    /// What a member may do; `None` for a key that is not one now.
+    pub fn role_of(&self, key: &NodeKey, now: u64) -> Option<Roles> {
+        match self.standing(key, now) {
+            Standing::Member(member) => Some(member.roles),
+            _ => None,
+        }
+    }
+
+    /// Whether what a key signs counts. It is so also for an administrator whose membership has
+    /// ended by expiry or by the word of an equal.
+    pub fn has_authority(&self, key: &NodeKey) -> bool {
+        self.evaluation.levels.contains_key(key)
+    }
+
+    /// Whether a key is a member and an administrator now.
+    pub fn is_admin(&self, key: &NodeKey, now: u64) -> bool {
+        self.has_authority(key)
+            && self.role_of(key, now).is_some_and(|roles| roles.contains(Roles::ADMIN))
+    }
+
+    /// Every key that is or was a member and what it is now, by key.
+    pub fn standings(&self, now: u64) -> impl Iterator<Item = (NodeKey, Standing)> {
+        self.evaluation.decisions.keys().map(move |key| (*key, self.standing(key, now)))
+    }
+
+    /// The members now, by key.
+    pub fn members(&self, now: u64) -> impl Iterator<Item = (NodeKey, Membership)> {
+        self.standings(now).filter_map(|(key, standing)| match standing {
+            Standing::Member(member) => Some((key, member)),
+            _ => None,
+        })
+    }
+
+    /// What a key that is known was or is called.
+    pub fn name_of(&self, key: &NodeKey) -> Option<Name> {
+        if let Some(Decision::Member(member)) = self.evaluation.decisions.get(key) {
+            return Some(member.name.clone());
+        }
+        let latest = about(&self.entries, *key).max_by_key(|entry| entry.rank())?;
+        match &latest.statement {
+            Statement::Member(member) => Some(member.name.clone()),
+            Statement::Revoked(revoked) => Some(revoked.name.clone()),
+            _ => None,
+        }
+    }
+
+    /// The key that a member has now, of which this was one.
+    pub fn latest_key(&self, key: &NodeKey) -> NodeKey {
+        let mut at = *key;
+        // No line is longer than there are keys.
+        for _ in 0..MAX_MEMBERS {
+            match self.evaluation.decisions.get(&at) {
+                Some(Decision::Replaced(by)) => at = *by,
+                _ => break,
+            }
+        }
+        at
+    }
+
+    /// What follows a key, as its holder says.
+    pub fn succession_of(&self, key: &NodeKey) -> Option<Succession> {
+        succession(&self.entries, *key)
+    }
+
+    /// What has become of an invitation.
+    pub fn invitation(&self, invite: &NodeKey, now: u64) -> InvitationState {
+        let statements = || {
+            about(&self.entries, *invite).filter(|entry| self.has_authority(&entry.signer))
+        };
+        let used = self.entries.values().find_map(|entry| {
+            let with = match &entry.statement {
+                Statement::Member(member) => member.invite,
+                Statement::Revoked(revoked) => revoked.invite,
+                _ => None,
+            };
+            (with == Some(*invite) && self.has_authority(&entry.signer)).then_some(entry.subject)
+        });
+        if let Some(by) = used {
+            return InvitationState::UsedBy(by);
+        }
+        if statements().any(|entry| matches!(entry.statement, Statement::Closed { .. })) {
+            return InvitationState::TakenBack;
+        }
+        let latest = statements().max_by_key(|entry| entry.rank());
+        match latest.map(|entry| &entry.statement) {
+            Some(Statement::Invite(invitation)) if invitation.expires <= now => {
+                InvitationState::Expired
+            }
+            Some(Statement::Invite(invitation)) => InvitationState::Open(invitation.clone()),
+            _ => InvitationState::Unknown,
+        }
+    }
+
+    /// The keys of all invitations that are remembered, each with who made it.
+    pub fn invites(&self) -> impl Iterator<Item = (NodeKey, NodeKey)> {
+        let made = |entry: &Entry| {
+            matches!(entry.statement, Statement::Invite(_) | Statement::Closed { .. })
+                .then_some((entry.subject, entry.signer))
+        };
+        self.entries.values().filter_map(made)
+    }
+}
+
+/// When what an entry says about an invitation is over; `None` if it is about something else.
+fn invitation_end(entry: &Entry) -> Option<u64> {
+    match &entry.statement {
+        Statement::Invite(invitation) => Some(invitation.expires),
+        Statement::Closed { expires } => Some(*expires),
+        _ => None,
+    }
+}
+
+fn is_forgotten(end: u64, now: u64) -> bool {
+    end.saturating_add(REMEMBER_INVITES) <= now
+}

@@ -1,0 +1,283 @@
+//! What an administrator says, and a node about its own keys: the entries that do what is wanted,
+//! ready to be merged, kept and passed on. Nothing here changes a roster.
+
+use super::entry::{
+    Entry, Founding, Invitation, Membership, Revocation, Roles, Sealer, Statement, Succession,
+    consent_octets,
+};
+use super::evaluate::{Decision, Evaluation, about, heirs};
+use super::{InvitationState, Roster, Standing};
+use crate::authority::NodeKey;
+use crate::message::Name;
+
+/// Why there is nothing to be said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorError {
+    /// The signer's word would not count.
+    #[error("this node is not an administrator of its mesh")]
+    NotAdmin,
+    /// The subject is not a member.
+    #[error("it is not a member")]
+    NotMember,
+    /// The invitation cannot be used.
+    #[error("the invitation cannot be used")]
+    Invitation(InvitationState),
+    /// A node that has just one member cannot do without it.
+    #[error("it is the only administrator; the mesh would have none")]
+    LastAdmin,
+}
+
+/// A new member on its way in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admission {
+    /// Its key, which it has proved.
+    pub key: NodeKey,
+    /// What it calls itself.
+    pub name: Name,
+    /// The key of the invitation with which it proved that it was invited.
+    pub invite: NodeKey,
+}
+
+impl Roster {
+    /// The first entry of a new mesh: the founder may do everything.
+    pub fn found(founding: Founding, name: Name, now: u64, sealer: &impl Sealer) -> Entry {
+        let member = Membership {
+            name,
+            roles: Roles::ADMIN.union(Roles::GATEWAY),
+            joined: now,
+            expires: 0,
+            invite: None,
+        };
+        Entry::sign(&founding, founding.founder, 1, Statement::Member(member), sealer)
+    }
+
+    fn next_serial(&self, subject: NodeKey) -> u64 {
+        let last = about(&self.entries, subject).map(|entry| entry.serial).max();
+        last.unwrap_or(0).saturating_add(1)
+    }
+
+    fn say(&self, subject: NodeKey, statement: Statement, sealer: &impl Sealer) -> Entry {
+        Entry::sign(&self.founding, subject, self.next_serial(subject), statement, sealer)
+    }
+
+    fn require_admin(&self, sealer: &impl Sealer, now: u64) -> Result<(), AuthorError> {
+        if self.is_admin(&sealer.key(), now) { Ok(()) } else { Err(AuthorError::NotAdmin) }
+    }
+
+    /// Makes an invitation known.
+    ///
+    /// # Errors
+    /// [`AuthorError::NotAdmin`].
+    pub fn invite(
+        &self,
+        invite: NodeKey,
+        invitation: Invitation,
+        now: u64,
+        sealer: &impl Sealer,
+    ) -> Result<Entry, AuthorError> {
+        self.require_admin(sealer, now)?;
+        Ok(self.say(invite, Statement::Invite(invitation), sealer))
+    }
+
+    /// Takes an invitation back.
+    ///
+    /// # Errors
+    /// [`AuthorError`]: it is not open.
+    pub fn take_back(
+        &self,
+        invite: NodeKey,
+        now: u64,
+        sealer: &impl Sealer,
+    ) -> Result<Entry, AuthorError> {
+        self.require_admin(sealer, now)?;
+        match self.invitation(&invite, now) {
+            InvitationState::Open(invitation) => {
+                let closed = Statement::Closed { expires: invitation.expires };
+                Ok(self.say(invite, closed, sealer))
+            }
+            other => Err(AuthorError::Invitation(other)),
+        }
+    }
+
+    /// Admits whoever proved an invitation, under a name that nobody else has. None when the same
+    /// key was admitted with it before and is a member: the answer was lost on its way, then.
+    ///
+    /// # Errors
+    /// [`AuthorError`].
+    pub fn admit(
+        &self,
+        admission: &Admission,
+        now: u64,
+        sealer: &impl Sealer,
+    ) -> Result<Vec<Entry>, AuthorError> {
+        let Admission { key, name, invite } = admission;
+        self.require_admin(sealer, now)?;
+        let invitation = match self.invitation(invite, now) {
+            InvitationState::Open(invitation) => invitation,
+            InvitationState::UsedBy(by)
+                if by == *key
+                    && matches!(self.standing(key, now), Standing::Member(m) if m.invite == Some(*invite)) =>
+            {
+                return Ok(Vec::new());
+            }
+            other => return Err(AuthorError::Invitation(other)),
+        };
+        let wanted = if invitation.name.as_str().is_empty() { name } else { &invitation.name };
+        let member = Membership {
+            name: self.free_name(wanted, key, now),
+            roles: invitation.roles,
+            joined: now,
+            expires: if invitation.lasts == 0 { 0 } else { now.saturating_add(invitation.lasts) },
+            invite: Some(*invite),
+        };
+        let closed = Statement::Closed { expires: invitation.expires };
+        Ok(vec![
+            self.say(*key, Statement::Member(member), sealer),
+            self.say(*invite, closed, sealer),
+        ])
+    }
+
+    /// The name, or the name and a number, whichever no other member has.
+    fn free_name(&self, wanted: &Name, key: &NodeKey, now: u64) -> Name {
+        let is_free = |name: &Name| {
+            self.members(now).all(|(other, member)| other == *key || member.name != *name)
+        };
+        let numbered = (2..).map(|number| {
+            let number = format!("-{number}");
+            // Room for the number is made at the end of a long name.
+            let mut stem = wanted.as_str();
+            while stem.len() + number.len() > 64 {
+                stem = &stem[..stem.char_indices().next_back().map_or(0, |(at, _)| at)];
+            }
+            Name::lossy(&format!("{stem}{number}"))
+        });
+        std::iter::once(wanted.clone())
+            .chain(numbered)
+            .find(is_free)
+            .expect("there are fewer members than numbers")
+    }
+
+    /// Puts a member out, with all the keys that it had. Those whom it had admitted as an
+    /// administrator stay members, now by the word of the signer.
+    ///
+    /// # Errors
+    /// [`AuthorError`].
+    pub fn revoke(
+        &self,
+        key: NodeKey,
+        now: u64,
+        sealer: &impl Sealer,
+    ) -> Result<Vec<Entry>, AuthorError> {
+        self.require_admin(sealer, now)?;
+        if key == sealer.key() {
+            let others = self.members(now).any(|(other, _)| other != key && self.is_admin(&other, now));
+            if !others {
+                return Err(AuthorError::LastAdmin);
+            }
+        }
+        let line = self.line_of(key);
+        if line.is_empty() {
+            return Err(AuthorError::NotMember);
+        }
+        let mut said: Vec<Entry> =
+            line.iter().map(|key| self.say(*key, self.revocation_of(*key), sealer)).collect();
+        let mut after = self.entries.clone();
+        after.extend(said.iter().map(|entry| (entry.place(), entry.clone())));
+        let after = Evaluation::of(&self.founding, &after);
+        for (other, member) in self.members(now) {
+            let stays = after.decisions.get(&other).is_some_and(
+                |decision| matches!(decision, Decision::Member(m) if *m == member),
+            );
+            if !stays && !line.contains(&other) {
+                said.push(self.say(other, Statement::Member(member), sealer));
+            }
+        }
+        Ok(said)
+    }
+
+    /// A key, those that it follows, and those that follow it.
+    fn line_of(&self, key: NodeKey) -> Vec<NodeKey> {
+        let mut line: Vec<NodeKey> = self.known.contains_key(&key).then_some(key).into_iter().collect();
+        let mut at = 0;
+        while let Some(key) = line.get(at).copied() {
+            at += 1;
+            let after = heirs(&self.entries, key).filter_map(|entry| match &entry.statement {
+                Statement::Succeeded(succession) => Some(succession.to),
+                _ => None,
+            });
+            let before = self.entries.values().filter_map(|entry| match &entry.statement {
+                Statement::Succeeded(succession) if succession.to == key => Some(entry.subject),
+                _ => None,
+            });
+            let near: Vec<_> = before.chain(after).collect();
+            for key in near {
+                if !line.contains(&key) {
+                    line.push(key);
+                }
+            }
+        }
+        line
+    }
+
+    fn revocation_of(&self, key: NodeKey) -> Statement {
+        let latest = about(&self.entries, key).max_by_key(|entry| entry.rank());
+        let (joined, invite) = match latest.map(|entry| &entry.statement) {
+            Some(Statement::Member(member)) => (member.joined, member.invite),
+            Some(Statement::Revoked(revoked)) => (revoked.joined, revoked.invite),
+            _ => (0, None),
+        };
+        Statement::Revoked(Revocation {
+            name: self.name_of(&key).unwrap_or_default(),
+            was_admin: self.authors.contains(&key),
+            joined,
+            invite,
+        })
+    }
+
+    /// A node's word that another key is to follow its own. Until it [retires](Self::retire) the
+    /// old one, both are good.
+    ///
+    /// # Errors
+    /// [`AuthorError::NotMember`].
+    pub fn succeed(
+        &self,
+        old: &impl Sealer,
+        new: &impl Sealer,
+        now: u64,
+    ) -> Result<Entry, AuthorError> {
+        match self.standing(&old.key(), now) {
+            Standing::Member(_) => Ok(self.succession(old, new, false)),
+            _ => Err(AuthorError::NotMember),
+        }
+    }
+
+    fn succession(&self, old: &impl Sealer, new: &impl Sealer, retired: bool) -> Entry {
+        let (from, to) = (old.key(), new.key());
+        let consent = new.seal(&consent_octets(&self.founding, &from, &to));
+        let serial = self.entries.values().filter(|entry| entry.subject == from);
+        let serial = serial.map(|entry| entry.serial).max().unwrap_or(0).saturating_add(1);
+        let statement = Statement::Succeeded(Succession { to, retired, consent });
+        Entry::sign(&self.founding, from, serial, statement, old)
+    }
+
+    /// A node's last word with its old key: it is done with. What it said as an administrator it
+    /// says again with the new one, for the old one's word counts no more.
+    pub fn retire(&self, old: &impl Sealer, new: &impl Sealer) -> Vec<Entry> {
+        let (from, to) = (old.key(), new.key());
+        let mut said = vec![self.succession(old, new, true)];
+        for entry in self.entries.values().filter(|entry| entry.signer == from) {
+            let subject = match &entry.statement {
+                Statement::Succeeded(_) => continue,
+                // The founder's own membership rests on its own word.
+                Statement::Member(_) if entry.subject == from => to,
+                _ => entry.subject,
+            };
+            if entry.subject == from && subject == from {
+                continue;
+            }
+            let statement = entry.statement.clone();
+            said.push(Entry::sign(&self.founding, subject, entry.serial, statement, new));
+        }
+        said
+    }
+}
