@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use cable::{Identity, Signer};
+use cable::{Identity, Notary, Trust};
 use ether::{MacAddr, VlanId};
 use mesh::beat::{Beat, Heard as Echo};
 use mesh::engine::{Config, Heard, LinkId, Neighbour, Payload};
@@ -40,11 +40,11 @@ fn identity() -> (Identity, NodeKey) {
     (identity, key)
 }
 
-fn start(identity: &Identity, key: NodeKey, number: u32, now: Instant) -> Mesh<Signer> {
+fn start(identity: &Identity, key: NodeKey, number: u32, now: Instant) -> Mesh<Notary> {
     let nick = Nick::new(number).expect("it is not 0");
     let incarnation = Incarnation { epoch: 1, instance: 1 };
     let config = Config::new(key, Name::lossy("n"), nick, incarnation, number.into());
-    Mesh::new(config, Signer::new(identity), now)
+    Mesh::new(config, Notary::new(identity, Trust::in_memory([])), now)
 }
 
 /// One node, and one neighbour that the program plays, who tells of a thousand others.
@@ -90,7 +90,13 @@ fn thousand() {
         };
         let version = Version { incarnation: Incarnation { epoch: 1, instance: 1 }, sequence: 1 };
         let (identity, key) = &others[at as usize];
-        Record::sign(*key, version, Slot::LINK_STATE, &state, &Signer::new(identity))
+        Record::sign(
+            *key,
+            version,
+            Slot::LINK_STATE,
+            &state,
+            &Notary::new(identity, Trust::in_memory([])),
+        )
     };
     let records: Vec<Record> = (0..NODES).map(record).collect();
     let before = resident();
@@ -121,7 +127,7 @@ struct Line {
 /// Nodes on lines that lose nothing, in virtual time.
 struct Lab {
     now: Instant,
-    nodes: Vec<Mesh<Signer>>,
+    nodes: Vec<Mesh<Notary>>,
     /// Time that each took of the processor.
     busy: Vec<Duration>,
     lines: Vec<Line>,

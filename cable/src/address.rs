@@ -6,17 +6,20 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::identity::PublicKey;
+
 /// The UDP port on which nodes await cables.
 pub const DEFAULT_PORT: u16 = 7667;
 
 /// How long to wait for the resolver. It goes on by itself, and may know the answer next time.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A host, by name or address, and a UDP port.
+/// A host, by name or address, and a UDP port; or a member of the mesh, wherever it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     host: String,
     port: u16,
+    member: Option<PublicKey>,
 }
 
 /// The text does not name a host.
@@ -47,10 +50,10 @@ impl FromStr for Target {
                 None if rest.is_empty() => DEFAULT_PORT,
                 None => return Err(refused("after the bracket comes a colon and a port")),
             };
-            return Ok(Self { host: host.to_owned(), port });
+            return Ok(Self { host: host.to_owned(), port, member: None });
         }
         if text.parse::<Ipv6Addr>().is_ok() {
-            return Ok(Self { host: text.to_owned(), port: DEFAULT_PORT });
+            return Ok(Self { host: text.to_owned(), port: DEFAULT_PORT, member: None });
         }
         let (host, port) = match text.split_once(':') {
             Some((host, port)) => (host, to_port(port)?),
@@ -67,13 +70,15 @@ impl FromStr for Target {
         {
             return Err(refused("a host name has letters, digits, hyphens and dots"));
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { host: host.to_owned(), port, member: None })
     }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') {
+        if self.member.is_some() {
+            f.write_str(&self.host)
+        } else if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
             write!(f, "{}:{}", self.host, self.port)
@@ -81,7 +86,34 @@ impl fmt::Display for Target {
     }
 }
 
+impl From<SocketAddr> for Target {
+    fn from(address: SocketAddr) -> Self {
+        let host = address.ip().to_canonical().to_string();
+        Self { host, port: address.port(), member: None }
+    }
+}
+
 impl Target {
+    /// A member of the mesh, by its key. The name is for people.
+    pub fn member(name: &str, key: PublicKey) -> Self {
+        Self { host: name.to_owned(), port: DEFAULT_PORT, member: Some(key) }
+    }
+
+    /// The key of the member that is meant, if it is one.
+    pub fn member_key(&self) -> Option<PublicKey> {
+        self.member
+    }
+
+    /// The host, as it was written.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The UDP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Asks the system's resolver for the addresses, in the order in which to try them.
     ///
     /// # Errors

@@ -11,6 +11,8 @@
 mod admission;
 mod dial;
 mod entry;
+mod gossip;
+mod join;
 mod serve;
 
 use std::cell::{Cell, RefCell};
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::address::Target;
+use crate::contacts::Contacts;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::failure::{CloseCode, Failure};
 use crate::hello::Introduction;
@@ -35,6 +38,9 @@ use crate::store::{self, StoreError};
 use crate::trust::Trust;
 
 use entry::{Entry, State};
+use join::Newcomers;
+
+pub use join::{Attempt, JoinError, Joined, reason as join_refusal};
 
 /// Cables that an operator may configure. A mesh of more is wired through transit nodes.
 const DIALLED: usize = 256;
@@ -110,6 +116,12 @@ pub enum CableError {
     /// The host name has no address now.
     #[error("{0} cannot be resolved: {1}")]
     Unresolved(Target, std::io::Error),
+    /// Nobody has said where that member is.
+    #[error("no address of {0} is known here")]
+    NoAddress(String),
+    /// It is this node itself that is meant.
+    #[error("{0} is this node itself")]
+    Own(String),
     /// More cables than a node keeps.
     #[error("this node already keeps {DIALLED} cables")]
     TooMany,
@@ -150,12 +162,40 @@ struct Shared {
     /// A target is dialled by one entry, a peer remembered by one.
     entries: RefCell<BTreeMap<CableId, Rc<Entry>>>,
     events: mpsc::Sender<CableEvent>,
+    contacts: Contacts,
+    newcomers: RefCell<Newcomers>,
+}
+
+/// For how long a cable is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// For ever, also after a restart.
+    Always,
+    /// As long as this node runs.
+    Once,
 }
 
 /// A kept cable on disk.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
+    /// The address; for a member, its name.
     address: String,
+    /// The member that is meant, wherever it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    member: Option<PublicKey>,
+}
+
+impl Kept {
+    fn of(target: &Target) -> Self {
+        Self { address: target.to_string(), member: target.member_key() }
+    }
+
+    fn target(&self) -> Result<Target, crate::address::ParseTargetError> {
+        match self.member {
+            Some(key) => Ok(Target::member(&self.address, key)),
+            None => self.address.parse(),
+        }
+    }
 }
 
 impl Cables {
@@ -168,6 +208,7 @@ impl Cables {
         identity: &Identity,
         trust: Trust,
     ) -> Result<(Self, mpsc::Receiver<CableEvent>), StartError> {
+        let contacts = Contacts::load(config.state.as_deref())?;
         let list = config.state.map(|state| state.join("cables.json"));
         let kept: Option<Vec<Kept>> = list.as_deref().map_or(Ok(None), store::load)?;
         let kept = kept.unwrap_or_default();
@@ -183,10 +224,12 @@ impl Cables {
             next_id: Cell::new(1),
             entries: RefCell::default(),
             events,
+            contacts,
+            newcomers: RefCell::default(),
         });
         for kept in kept {
-            match kept.address.parse() {
-                Ok(target) => drop(shared.keep(target)),
+            match kept.target() {
+                Ok(target) => drop(shared.keep(target, Keep::Always)),
                 Err(err) => tracing::warn!(%err, "a kept cable is not dialled"),
             }
         }
@@ -240,13 +283,30 @@ impl Cables {
         }
     }
 
-    /// Keeps a cable to a target from now on. The name must resolve now; afterwards it is resolved
-    /// again for each attempt. False when that cable is there already.
+    /// What an operator means by a word: a member of the mesh, by name or key, or an address.
+    ///
+    /// # Errors
+    /// Why it is neither.
+    pub fn target(&self, word: &str) -> Result<Target, crate::address::ParseTargetError> {
+        match self.shared.trust.member(word) {
+            Ok(key) => {
+                let name = self.shared.trust.name_of(key).unwrap_or_else(|| word.to_owned());
+                Ok(Target::member(&name, key))
+            }
+            Err(_) => word.parse(),
+        }
+    }
+
+    /// Makes a cable to a target. Its name must resolve now; afterwards it is resolved again for each
+    /// attempt. False when that cable is there already.
     ///
     /// # Errors
     /// [`CableError`]; nothing has changed then.
-    pub async fn connect(&self, target: Target) -> Result<(CableId, bool), CableError> {
+    pub async fn connect(&self, target: Target, keep: Keep) -> Result<(CableId, bool), CableError> {
         let shared = &self.shared;
+        if target.member_key() == Some(shared.own) {
+            return Err(CableError::Own(target.to_string()));
+        }
         let known = || {
             let entry = shared.find(|entry| entry.target() == Some(&target))?;
             entry.wake.notify_one();
@@ -255,8 +315,11 @@ impl Cables {
         if let Some(known) = known() {
             return Ok(known);
         }
-        if let Err(err) = target.resolve().await {
-            return Err(CableError::Unresolved(target, err));
+        if let Err(err) = shared.resolve(&target).await {
+            return Err(match target.member_key() {
+                Some(_) => CableError::NoAddress(target.to_string()),
+                None => CableError::Unresolved(target, err),
+            });
         }
         // Someone else may have asked for the same while the name was resolved.
         if let Some(known) = known() {
@@ -266,10 +329,22 @@ impl Cables {
         if dialled >= DIALLED {
             return Err(CableError::TooMany);
         }
-        let mut kept = shared.kept();
-        kept.push(Kept { address: target.to_string() });
-        shared.save(&kept)?;
-        Ok((shared.keep(target), true))
+        if keep == Keep::Always {
+            let mut kept = shared.kept();
+            kept.push(Kept::of(&target));
+            shared.save(&kept)?;
+        }
+        Ok((shared.keep(target, keep), true))
+    }
+
+    /// What members say of where they can be reached.
+    pub fn hear_contacts(&self, told: impl IntoIterator<Item = (PublicKey, Vec<String>)>) {
+        self.shared.contacts.hear(told);
+    }
+
+    /// Where a member can be reached, as far as is known.
+    pub fn contacts_of(&self, key: PublicKey) -> Vec<Target> {
+        self.shared.contacts.of(key)
     }
 
     /// Pulls a cable out and forgets it: by id or address; by peer name or key every cable with that
@@ -282,7 +357,12 @@ impl Cables {
         let target: Option<Target> = which.parse().ok();
         let one = shared
             .find(|e| e.id.to_string() == which)
-            .or_else(|| shared.find(|e| e.target().is_some() && e.target() == target.as_ref()));
+            .or_else(|| shared.find(|e| e.target().is_some() && e.target() == target.as_ref()))
+            .or_else(|| {
+                let member = shared.trust.member(which).ok()?;
+                let meant = |e: &Entry| e.target().and_then(Target::member_key) == Some(member);
+                shared.find(meant)
+            });
         let mut entries = match one {
             Some(entry) => vec![entry],
             None => shared.find_all(|e| e.is_with(which, &shared.trust)),
@@ -296,16 +376,10 @@ impl Cables {
         first.ok_or_else(|| CableError::Unknown(which.to_owned()))
     }
 
-    /// The trust list has changed: cut the cables of those who are out, and try again at once
-    /// with those who may be in.
+    /// Whom this node trusts has changed: tell the neighbours, cut the cables of those who are out,
+    /// and try again at once with those who may be in.
     pub fn handle_trust_change(&self) {
-        let entries: Vec<_> = self.shared.entries.borrow().values().cloned().collect();
-        for entry in entries {
-            match entry.peer_key() {
-                Some(key) if !self.shared.trust.contains(key) => entry.close(CloseCode::Untrusted),
-                _ => entry.wake.notify_one(),
-            }
-        }
+        self.shared.roster_changed(None);
     }
 
     /// Remembers at which bridge port a cable is plugged, for the status view.
@@ -374,14 +448,28 @@ impl Shared {
 
     fn kept(&self) -> Vec<Kept> {
         let entries = self.entries.borrow();
-        let targets = entries.values().filter_map(|entry| entry.target());
-        targets.map(|target| Kept { address: target.to_string() }).collect()
+        let kept = entries.values().filter(|entry| entry.keep() == Keep::Always);
+        kept.filter_map(|entry| entry.target()).map(Kept::of).collect()
+    }
+
+    /// Where a target is now, in the order in which to try.
+    async fn resolve(&self, target: &Target) -> std::io::Result<Vec<SocketAddr>> {
+        let Some(key) = target.member_key() else { return target.resolve().await };
+        let mut addresses = Vec::new();
+        for contact in self.contacts.of(self.trust.latest_key(key)) {
+            // One that is not known any more must not stand in the way of the others.
+            addresses.extend(contact.resolve().await.unwrap_or_default());
+        }
+        if addresses.is_empty() {
+            return Err(std::io::Error::other(format!("no address of {target} is known here")));
+        }
+        Ok(addresses)
     }
 
     /// Starts to dial a target for ever.
-    fn keep(self: &Rc<Self>, target: Target) -> CableId {
+    fn keep(self: &Rc<Self>, target: Target, keep: Keep) -> CableId {
         let id = self.new_id();
-        let entry = Rc::new(Entry::dialled(id, target.clone()));
+        let entry = Rc::new(Entry::dialled(id, target.clone(), keep));
         self.entries.borrow_mut().insert(id, entry.clone());
         tokio::task::spawn_local(dial::keep_up(self.clone(), entry, target));
         id
@@ -391,7 +479,7 @@ impl Shared {
     fn forget(&self, entry: &Entry) -> Result<(), StoreError> {
         if let Some(target) = entry.target() {
             let mut kept = self.kept();
-            kept.retain(|kept| kept.address != target.to_string());
+            kept.retain(|kept| kept.target().as_ref() != Ok(target));
             self.save(&kept)?;
         }
         self.entries.borrow_mut().remove(&entry.id);

@@ -29,9 +29,53 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Print this node's key, for `trust` on another host
+    /// Invite another host into this one's mesh: prints the line for `vdecable join` there
+    ///
+    /// The line alone goes to standard output, what to do with it to standard error.
+    Invite {
+        /// What the new member will be called; as it calls itself unless given
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// For how long the invitation can be used: 90s, 15min, 24h, 7d
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span)]
+        expires: Duration,
+        /// For how long the membership lasts; for ever unless given
+        #[arg(long, value_name = "TIME", value_parser = span)]
+        lasts: Option<Duration>,
+        /// What the new member may do beside carrying frames: gateway, admin; repeatable
+        #[arg(long, value_name = "ROLE", value_delimiter = ',')]
+        role: Vec<String>,
+    },
+    /// Join the mesh of an invitation, and plug in a cable to the host that gave it
+    Join {
+        /// The line that `vdecable invite` printed on the other host; `-` reads it
+        token: String,
+        /// What to be called there; the node's name, or the host's, unless given
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// How long to wait for the cable to come up; the node goes on trying afterwards
+        #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+        wait: Duration,
+    },
+    /// Show the invitations, and who came with one
+    Invites,
+    /// Take an invitation back
+    Uninvite {
+        /// As `vdecable invites` shows it
+        id: String,
+    },
+    /// Put a member out of the mesh: its cables are cut and its key is refused everywhere
+    Revoke {
+        /// Its name or key, as `vdecable nodes` shows it
+        member: String,
+    },
+    /// Leave the mesh; this node is alone in one of its own again
+    Leave,
+    /// Make a new key for this node; it stays in the mesh
+    RotateKey,
+    /// Print this node's key
     Id,
-    /// Let the holder of a key in; do so on both ends of a cable
+    /// Let the holder of a key in here, without a mesh; do so on both ends of a cable
     Trust {
         /// The line that `vdecable id` prints on the other host
         key: String,
@@ -46,9 +90,19 @@ pub(crate) enum Command {
     },
     /// Plug in a cable to another node; it is kept, and dialled again for ever
     Connect {
-        /// HOST, HOST:PORT or `[IPV6]:PORT`; the port is 7667 unless given
-        #[arg(value_name = "HOST[:PORT]")]
+        /// A member of the mesh by name; or HOST, HOST:PORT or `[IPV6]:PORT`, port 7667 unless given;
+        /// or USER@HOST, to let that host join by ssh first
+        #[arg(value_name = "NODE|HOST[:PORT]|USER@HOST")]
         address: String,
+        /// How ssh is called for USER@HOST, with its options
+        #[arg(long, value_name = "COMMAND", default_value = "ssh")]
+        ssh: String,
+        /// How vdecable is called there, with its options, for example `vdecable --node NAME`
+        #[arg(long, value_name = "COMMAND", default_value = "vdecable")]
+        remote: String,
+        /// Forget the cable when the node ends
+        #[arg(long)]
+        once: bool,
         /// How long to wait for it to come up; the node goes on trying afterwards
         #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
         wait: Duration,
@@ -202,6 +256,22 @@ fn seconds_within(text: &str, least: f64, most: f64) -> Result<Duration, String>
     }
 }
 
+/// A number with a unit: seconds, minutes, hours, days.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a number and a unit: 90s, 15min, 24h or 7d".to_owned();
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).filter(|n| *n > 0).map(Duration::from_secs).ok_or_else(wrong)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,5 +280,14 @@ mod tests {
     fn the_flags_are_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(span("24h"), Ok(Duration::from_secs(86_400)));
+        assert_eq!(span("15min"), Ok(Duration::from_secs(900)));
+        for wrong in ["", "24", "h", "0s", "1w", "-1h", "99999999999999999999d"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,5 +1,8 @@
 //! What each command of `vdecable` asks and shows.
 
+mod membership;
+mod ssh;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +30,24 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let path = control_path(&cli)?;
     let mut client = Client::connect(&path)?;
     let request = match cli.command {
-        Command::Connect { address, wait } => return connect(&mut client, address, wait, cli.json),
+        Command::Connect { address, ssh, remote, wait, .. } if address.contains('@') => {
+            let host = ssh::Host::new(&ssh, address, &remote)?;
+            return ssh::connect(&mut client, &host, wait, cli.json);
+        }
+        Command::Connect { address, once, wait, .. } => {
+            return connect(&mut client, Request::Connect { address, once }, wait, cli.json);
+        }
+        Command::Join { token, name, wait } => {
+            return membership::join(&mut client, token, name, wait, cli.json);
+        }
+        Command::Invite { name, expires, lasts, role } => {
+            return membership::invite(&mut client, (name, role), (expires, lasts), cli.json);
+        }
+        Command::Invites => Request::Invites,
+        Command::Uninvite { id } => Request::Uninvite { id },
+        Command::Revoke { member } => Request::Revoke { member },
+        Command::Leave => Request::Leave,
+        Command::RotateKey => Request::RotateKey,
         Command::Events { last, no_follow } => {
             return events(&mut client, last, !no_follow, cli.json);
         }
@@ -69,7 +89,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Answer::Nodes { nodes } => render::nodes(&nodes),
         Answer::Cables { cables } => render::cable_table(&cables),
         Answer::Trace { traces } => render::traces(&traces),
-        Answer::Events | Answer::Ping(_) => return Err(surprise()),
+        Answer::Invites { invites, attempts } => render::invites(&invites, &attempts),
+        Answer::Events | Answer::Ping(_) | Answer::Invitation(_) | Answer::Joined { .. } => {
+            return Err(surprise());
+        }
         Answer::Wires { wires } => render::wires(&wires),
         Answer::WireProfiles { profiles } => render::wire_profiles(&profiles),
         Answer::Done { message } => message,
@@ -108,17 +131,28 @@ fn control_path(cli: &Cli) -> anyhow::Result<PathBuf> {
 /// Plugs a cable in and watches it come up, saying what it waits for.
 fn connect(
     client: &mut Client,
-    address: String,
+    request: Request,
     wait: Duration,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let Answer::Cable { cable: id, created } = client.ask(&Request::Connect { address })? else {
+    let Answer::Cable { cable: id, created } = client.ask(&request)? else {
         return Err(surprise());
     };
+    await_cable(client, &id, created, wait, as_json)
+}
+
+/// Watches a cable come up.
+fn await_cable(
+    client: &mut Client,
+    id: &str,
+    created: bool,
+    wait: Duration,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
     let deadline = now() + wait;
     let mut told = None;
     loop {
-        let cable = look_at(client, &id)?;
+        let cable = look_at(client, id)?;
         let settled = matches!(cable.state, CableState::Up | CableState::Standby);
         if settled || now() >= deadline {
             if as_json {

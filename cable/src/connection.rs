@@ -135,6 +135,14 @@ impl Connection {
         }
     }
 
+    /// Draws octets from the TLS session that both ends can draw, and nobody else (RFC 8446 section
+    /// 7.5); none when it has ended.
+    pub(crate) fn export(&self, label: &[u8]) -> Option<[u8; 32]> {
+        let mut octets = [0; 32];
+        self.sound()?.export_keying_material(&mut octets, label, b"").ok()?;
+        Some(octets)
+    }
+
     /// Opens a stream.
     ///
     /// # Errors

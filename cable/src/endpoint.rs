@@ -11,7 +11,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::hmac;
@@ -31,7 +31,7 @@ use crate::identity::{Identity, PublicKey};
 use crate::refusals;
 use crate::socket::MAX_UDP_PAYLOAD;
 use crate::soundness::{Soundness, drop_quietly};
-use crate::tls::{SERVER_NAME, ShownKey, Tls};
+use crate::tls::{Purpose, SERVER_NAME, ShownKey, Tls};
 use crate::transport;
 use crate::trust::Trust;
 use doorkeeper::Taster;
@@ -75,13 +75,15 @@ fn hint(err: &io::Error) -> &'static str {
     }
 }
 
-/// A connection whose two keys are proved and trusted.
+/// A connection whose two keys are proved and, if it is for a cable, trusted.
 #[derive(Debug)]
 pub struct Connected {
     /// The connection.
     pub connection: Connection,
     /// The peer's key.
     pub key: PublicKey,
+    /// What it is for.
+    pub purpose: Purpose,
 }
 
 /// What became of strangers at the door.
@@ -242,12 +244,12 @@ impl Endpoint {
 
     fn client_config(
         &self,
-        shown: ShownKey,
+        (shown, purpose): (ShownKey, Purpose),
         remote: SocketAddr,
         payload: u16,
     ) -> Result<quinn::ClientConfig, EndpointError> {
         let refused = |err: String| EndpointError::Tls(err);
-        let tls = self.tls.client(shown).map_err(|err| refused(err.to_string()))?;
+        let tls = self.tls.client(shown, purpose).map_err(|err| refused(err.to_string()))?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|err| refused(err.to_string()))?;
         let mut config = quinn::ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport::config(remote, payload)));
@@ -277,11 +279,23 @@ impl Endpoint {
     /// # Errors
     /// [`Failure`]: no answer, not trusted, another version, …
     pub async fn dial(&self, remote: SocketAddr) -> Result<Connected, Failure> {
+        self.dial_for(Purpose::Cable, remote).await
+    }
+
+    /// Dials a node whose key need not be known, to ask to be let in to its mesh.
+    ///
+    /// # Errors
+    /// [`Failure`]: no answer, another version, …
+    pub async fn dial_as_stranger(&self, remote: SocketAddr) -> Result<Connected, Failure> {
+        self.dial_for(Purpose::Join, remote).await
+    }
+
+    async fn dial_for(&self, purpose: Purpose, remote: SocketAddr) -> Result<Connected, Failure> {
         let cannot_send = |err: &dyn fmt::Display| Failure::Unreachable(remote, err.to_string());
         let shown = ShownKey::default();
         let payload = transport::payload_limit(remote);
         let config = self
-            .client_config(shown.clone(), remote, payload)
+            .client_config((shown.clone(), purpose), remote, payload)
             .map_err(|err| Failure::Other(err.to_string()))?;
         let outlet = self.outlet_towards(remote).map_err(|err| cannot_send(&err))?;
         outlet.raise_payload(payload);
@@ -382,6 +396,8 @@ impl Endpoint {
         let remote = knock.remote;
         let connected = shake_hands(knock).await;
         match &connected {
+            // Who asks to be let in has proved a key, and nothing of it.
+            Ok(connected) if connected.purpose == Purpose::Join => {}
             Ok(_) => self.doorkeeper.door().welcome(remote.ip()),
             Err(failure) => self.doorkeeper.door().handle_refusal(failure.word()),
         }
@@ -392,7 +408,7 @@ impl Endpoint {
         &self,
         connecting: quinn::Connecting,
         remote: SocketAddr,
-        shown: &Arc<OnceLock<PublicKey>>,
+        shown: &ShownKey,
         soundness: Arc<Soundness>,
     ) -> Result<Connected, Failure> {
         let mut handshake =
@@ -411,7 +427,7 @@ impl Endpoint {
             Ok(Ok(connection)) => {
                 let connection = Connection::new(connection, soundness);
                 match shown.get() {
-                    Some(&key) => Ok(Connected { connection, key }),
+                    Some(&key) => Ok(Connected { connection, key, purpose: shown.purpose() }),
                     None => Err(Failure::Other("the peer showed no key".into())),
                 }
             }

@@ -33,6 +33,12 @@ pub(crate) fn close(connection: &Connection, code: CloseCode, detail: &str) {
 /// either end says to a key that it does not trust.
 const ACCESS_DENIED: u64 = 0x100 + 49;
 
+/// TLS alert `certificate_revoked`: the key was put out of the mesh.
+const KEY_REVOKED: u64 = 0x100 + 44;
+
+/// TLS alert `certificate_expired`: the membership has ended.
+const KEY_EXPIRED: u64 = 0x100 + 45;
+
 /// TLS alert `no_application_protocol`: the two ends speak no common version.
 const NO_APPLICATION_PROTOCOL: u64 = 0x100 + 120;
 
@@ -79,6 +85,16 @@ pub enum Failure {
     Unproved(SocketAddr, Flaw),
     /// The peer finds that this node did not prove its key.
     Unconvinced(SocketAddr, Flaw),
+    /// The peer's key was put out of the mesh.
+    PeerRevoked(SocketAddr, PublicKey),
+    /// The peer's membership has ended.
+    PeerExpired(SocketAddr, PublicKey),
+    /// The peer knows that this node's key was put out of the mesh.
+    RefusedRevoked(SocketAddr),
+    /// The peer knows that this node's membership has ended.
+    RefusedExpired(SocketAddr),
+    /// The address leads to another member than the one that is meant, which is named.
+    AnotherMember(SocketAddr, String),
     /// The two nodes have no protocol version in common.
     Version(SocketAddr),
     /// The peer closed with a reason of its own.
@@ -125,6 +141,12 @@ impl Failure {
                     Some(key) => Self::PeerUntrusted(remote, key),
                     None => Self::Other(ours.to_string()),
                 },
+                KEY_REVOKED if shown.is_some() => {
+                    Self::PeerRevoked(remote, shown.expect("it was looked at"))
+                }
+                KEY_EXPIRED if shown.is_some() => {
+                    Self::PeerExpired(remote, shown.expect("it was looked at"))
+                }
                 NO_APPLICATION_PROTOCOL => Self::Version(remote),
                 code => match flaw_of(code) {
                     Some(flaw) => Self::Unproved(remote, flaw),
@@ -133,6 +155,8 @@ impl Failure {
             },
             ConnectionError::ConnectionClosed(theirs) => match u64::from(theirs.error_code) {
                 ACCESS_DENIED => Self::Refused(remote),
+                KEY_REVOKED => Self::RefusedRevoked(remote),
+                KEY_EXPIRED => Self::RefusedExpired(remote),
                 NO_APPLICATION_PROTOCOL => Self::Version(remote),
                 code => match flaw_of(code) {
                     Some(flaw) => Self::Unconvinced(remote, flaw),
@@ -148,7 +172,12 @@ impl Failure {
     pub fn word(&self) -> &'static str {
         match self {
             Self::PeerUntrusted(..) => "untrusted",
-            Self::Refused(_) | Self::Unconvinced(..) => "refused-us",
+            Self::PeerRevoked(..) => "revoked",
+            Self::PeerExpired(..) => "expired",
+            Self::Refused(_)
+            | Self::RefusedRevoked(_)
+            | Self::RefusedExpired(_)
+            | Self::Unconvinced(..) => "refused-us",
             Self::Unproved(_, Flaw::NoKey) => "no-key",
             Self::Unproved(_, Flaw::NotEd25519) => "not-ed25519",
             Self::Unproved(_, Flaw::WrongSignature) => "wrong-signature",
@@ -193,6 +222,19 @@ impl Failure {
                     format!("{remote} says that this node did not sign with its key")
                 }
             },
+            Self::PeerRevoked(remote, key) => {
+                format!("{remote} presented a key that was revoked: {key}")
+            }
+            Self::PeerExpired(remote, key) => {
+                format!("{remote} presented the key of a member whose time is over: {key}")
+            }
+            Self::RefusedRevoked(remote) => {
+                format!("{remote} refuses this node: its key was revoked")
+            }
+            Self::RefusedExpired(remote) => {
+                format!("{remote} refuses this node: its membership has ended")
+            }
+            Self::AnotherMember(remote, name) => format!("{remote} leads to {name} now"),
             Self::Version(remote) => {
                 format!("{remote} speaks another version of the cable protocol")
             }
@@ -236,10 +278,24 @@ impl Failure {
                 remote.port()
             )),
             Self::Unreachable(..) => Some("check the route to that address".into()),
-            Self::PeerUntrusted(_, key) => {
-                Some(format!("if that is the right node: vdecable trust {key}"))
-            }
-            Self::Refused(_) => Some(format!("run on that host: vdecable trust {own}")),
+            Self::PeerUntrusted(_, key) => Some(format!(
+                "let one of the two join the other's mesh: vdecable invite on one host, vdecable join \
+                 on the other; or by ssh, all from here: vdecable connect USER@HOST; or, without a \
+                 mesh: vdecable trust {key}"
+            )),
+            Self::Refused(_) => Some(format!(
+                "let one of the two join the other's mesh: vdecable invite on one host, vdecable join \
+                 on the other; or by ssh, all from here: vdecable connect USER@HOST; or, without a \
+                 mesh, on that host: vdecable trust {own}"
+            )),
+            Self::RefusedRevoked(_) | Self::RefusedExpired(_) => Some(
+                "to let it in again: vdecable invite on a host of that mesh, vdecable join here"
+                    .into(),
+            ),
+            Self::PeerRevoked(..) | Self::PeerExpired(..) => Some(
+                "to let it in again: vdecable invite on a host of this mesh, vdecable join there"
+                    .into(),
+            ),
             Self::Unproved(remote, _) | Self::Unconvinced(remote, _) => Some(format!(
                 "check that {remote} is a vdenode, and that nothing between alters packets"
             )),

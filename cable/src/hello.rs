@@ -52,6 +52,12 @@ pub enum ControlError {
     /// The peer introduced itself again.
     #[error("a second Hello")]
     SecondHello,
+    /// A message that has no place here.
+    #[error("a message that has no place here")]
+    Misplaced,
+    /// What the peer says of the roster is not honest.
+    #[error(transparent)]
+    Forged(#[from] mesh::roster::Forged),
     /// No version in common.
     #[error(transparent)]
     Version(#[from] NoCommonVersion),
@@ -61,9 +67,12 @@ impl ControlError {
     /// The code to close the connection with when this end must do it.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {
-            Self::Codec(_) | Self::NoHello | Self::SecondHello | Self::Ended => {
-                Some(CloseCode::Protocol)
-            }
+            Self::Codec(_)
+            | Self::NoHello
+            | Self::SecondHello
+            | Self::Misplaced
+            | Self::Forged(_)
+            | Self::Ended => Some(CloseCode::Protocol),
             Self::Version(_) => Some(CloseCode::Version),
             Self::Connection(_) | Self::Read(_) | Self::Write(_) => None,
         }
@@ -89,7 +98,8 @@ pub struct Messages {
 }
 
 impl Messages {
-    fn new(recv: RecvStream) -> Self {
+    /// Those of a stream.
+    pub(crate) fn new(recv: RecvStream) -> Self {
         Self { recv, unread: Bytes::new(), decoder: Decoder::new() }
     }
 
@@ -112,7 +122,8 @@ impl Messages {
     }
 }
 
-/// Introduces both ends. `dialled` is this end's number of the cable, when it dialled it.
+/// Introduces both ends. `dialled` is this end's number of the cable, when it dialled it;
+/// `has_roster` whether it compares rosters.
 ///
 /// # Errors
 /// [`ControlError`].
@@ -121,14 +132,16 @@ pub async fn exchange(
     key: PublicKey,
     introduction: &Introduction,
     dialled: Option<u32>,
+    has_roster: bool,
 ) -> Result<(ControlStream, Peer), ControlError> {
+    let roster = if has_roster { Capabilities::ROSTER } else { Capabilities::default() };
     let hello = encode(&Message::Hello(Hello {
         versions: SUPPORTED_VERSIONS,
         node_name: Name::lossy(&introduction.name),
         nick: introduction.nick,
         software: Name::lossy(concat!("vdenode ", env!("CARGO_PKG_VERSION"))),
         max_frame: introduction.max_frame,
-        capabilities: Capabilities::VNET,
+        capabilities: Capabilities::VNET.union(roster),
         cable: dialled.unwrap_or(0),
     }));
     // The stream exists for the peer once something is written to it, so both ends may write first.
@@ -150,6 +163,7 @@ pub async fn exchange(
         cable: theirs.cable,
         max_frame: usize::try_from(theirs.max_frame).unwrap_or(usize::MAX),
         takes_vnet: theirs.capabilities.contains(Capabilities::VNET),
+        has_roster: has_roster && theirs.capabilities.contains(Capabilities::ROSTER),
     };
     Ok((control, peer))
 }

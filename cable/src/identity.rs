@@ -33,6 +33,11 @@ impl PublicKey {
         self.0
     }
 
+    /// The key of these octets.
+    pub(crate) const fn from_octets(octets: [u8; 32]) -> Self {
+        Self(octets)
+    }
+
     /// Length of the text form.
     pub const TEXT_LEN: usize = 52;
 
@@ -101,6 +106,12 @@ impl<'de> Deserialize<'de> for PublicKey {
     }
 }
 
+/// The file of the key that is to follow.
+const NEXT: &str = "identity.next";
+
+/// The file from which addresses of interfaces come after a change of keys.
+const INTERFACES: &str = "interfaces.seed";
+
 /// Why a node has no identity to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
@@ -161,6 +172,8 @@ pub enum IdentityError {
 pub struct Identity {
     pkcs8: Zeroizing<Vec<u8>>,
     public: PublicKey,
+    /// What addresses of interfaces come from, when the node has had another key before.
+    interfaces: Option<Zeroizing<[u8; 32]>>,
 }
 
 impl fmt::Debug for Identity {
@@ -186,6 +199,12 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`].
     pub fn load_or_generate(directory: &Path) -> Result<Self, IdentityError> {
+        let mut identity = Self::load_or_generate_key(directory)?;
+        identity.load_interfaces(directory)?;
+        Ok(identity)
+    }
+
+    fn load_or_generate_key(directory: &Path) -> Result<Self, IdentityError> {
         let path = directory.join("identity.key");
         match read_secret(&path) {
             Ok(pkcs8) => Self::from_pkcs8(&pkcs8).ok_or(IdentityError::Damaged { path }),
@@ -203,10 +222,59 @@ impl Identity {
         }
     }
 
+    /// Makes the key that is to follow, and keeps it beside the present one (`identity.next`).
+    pub(crate) fn make_next(&self, directory: &Path) -> Result<Self, IdentityError> {
+        let next = Self::generate()?;
+        // Neighbours would not know the host's interfaces for half a minute.
+        store::replace(&directory.join(INTERFACES), &*self.interface_secret())?;
+        store::replace(&directory.join(NEXT), &next.pkcs8)?;
+        Ok(next)
+    }
+
+    fn load_interfaces(&mut self, directory: &Path) -> Result<(), IdentityError> {
+        let path = directory.join(INTERFACES);
+        if let Some(secret) = read_if_there(&path)? {
+            let secret: [u8; 32] =
+                secret[..].try_into().map_err(|_| IdentityError::Damaged { path })?;
+            self.interfaces = Some(Zeroizing::new(secret));
+        }
+        Ok(())
+    }
+
+    fn interface_secret(&self) -> Zeroizing<[u8; 32]> {
+        self.interfaces.clone().unwrap_or_else(|| self.derive("interfaces"))
+    }
+
+    /// The key that is to follow, if one was made.
+    pub(crate) fn load_next(directory: &Path) -> Result<Option<Self>, IdentityError> {
+        let path = directory.join(NEXT);
+        let Some(pkcs8) = read_if_there(&path)? else { return Ok(None) };
+        let mut next = Self::from_pkcs8(&pkcs8).ok_or(IdentityError::Damaged { path })?;
+        next.load_interfaces(directory)?;
+        Ok(Some(next))
+    }
+
+    /// Puts the key that is to follow in the place of the present one, which is gone then.
+    pub(crate) fn promote_next(directory: &Path) -> Result<(), IdentityError> {
+        store::rename(&directory.join(NEXT), &directory.join("identity.key"))?;
+        Ok(())
+    }
+
+    /// Forgets the key that was to follow.
+    pub(crate) fn drop_next(directory: &Path) -> Result<(), IdentityError> {
+        let path = directory.join(NEXT);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(StoreError::Write { path, source }.into())
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     fn from_pkcs8(pkcs8: &[u8]) -> Option<Self> {
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8).ok()?;
         let public = PublicKey(pair.public_key().as_ref().try_into().ok()?);
-        Some(Self { pkcs8: Zeroizing::new(pkcs8.to_vec()), public })
+        Some(Self { pkcs8: Zeroizing::new(pkcs8.to_vec()), public, interfaces: None })
     }
 
     /// The public half.
@@ -222,7 +290,7 @@ impl Identity {
     /// A MAC address for an interface of this node: locally administered, and the same at every
     /// start, so that neighbours need not learn a restarted host anew.
     pub fn interface_mac(&self, interface: &str) -> MacAddr {
-        let secret = self.derive(&format!("MAC address of {interface}"));
+        let secret = expand(&*self.interface_secret(), &format!("MAC address of {interface}"));
         let [a, b, c, d, e, f, ..] = *secret;
         MacAddr([(a & !0x01) | 0x02, b, c, d, e, f])
     }
@@ -230,24 +298,24 @@ impl Identity {
     /// A secret derived from the key for one other purpose (HKDF, RFC 5869). It is the same at
     /// every start of the node.
     pub(crate) fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
-        struct Length;
-        impl hkdf::KeyType for Length {
-            fn len(&self) -> usize {
-                32
-            }
-        }
-        let mut secret = Zeroizing::new([0; 32]);
-        hkdf::Salt::new(hkdf::HKDF_SHA256, b"vdecable")
-            .extract(&self.pkcs8)
-            .expand(&[purpose.as_bytes()], Length)
-            .and_then(|key| key.fill(&mut *secret))
-            .expect("32 octets are within what HKDF-SHA256 yields");
-        secret
+        expand(&self.pkcs8, purpose)
     }
 }
 
 /// The longest file that could be a key; a PKCS#8 document of an Ed25519 key has 83 octets.
 const MAX_KEY_FILE: u64 = 4096;
+
+/// The same, of a file that need not be there.
+fn read_if_there(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, IdentityError> {
+    match read_secret(path) {
+        Err(IdentityError::Directory { source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
 
 /// Reads a file that only its owner may read, who must be this process's user. What is checked is what
 /// is read, whatever its name means meanwhile.
@@ -280,6 +348,23 @@ fn read_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, IdentityError> {
     let mut octets = Zeroizing::new(Vec::with_capacity(4096));
     file.take(MAX_KEY_FILE).read_to_end(&mut octets).map_err(unreadable)?;
     Ok(octets)
+}
+
+/// A secret for one purpose out of another one (HKDF, RFC 5869).
+pub(crate) fn expand(secret: &[u8], purpose: &str) -> Zeroizing<[u8; 32]> {
+    struct Length;
+    impl hkdf::KeyType for Length {
+        fn len(&self) -> usize {
+            32
+        }
+    }
+    let mut derived = Zeroizing::new([0; 32]);
+    hkdf::Salt::new(hkdf::HKDF_SHA256, b"vdecable")
+        .extract(secret)
+        .expand(&[purpose.as_bytes()], Length)
+        .and_then(|key| key.fill(&mut *derived))
+        .expect("32 octets are within what HKDF-SHA256 yields");
+    derived
 }
 
 #[cfg(test)]

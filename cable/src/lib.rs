@@ -14,6 +14,7 @@
 //! | who may connect | [`trust`] |
 //! | how many strangers may knock | [`door`] |
 //! | what happens when QUIC's own code panics | [`soundness`], [`connection`] |
+//! | the line that invites | [`invitation`] |
 //! | what is checked in the TLS handshake | [`tls`] |
 //! | idle timeout, windows, datagram sizes | [`transport`] |
 //! | UDP buffers, segmentation offload, path MTU | [`socket`] |
@@ -29,15 +30,18 @@
 
 pub mod address;
 pub mod cables;
+pub mod calendar;
 mod clock;
 pub mod congestion;
 pub mod connection;
+pub mod contacts;
 pub mod door;
 pub mod endpoint;
 pub mod epoch;
 pub mod failure;
 pub mod hello;
 pub mod identity;
+pub mod invitation;
 pub mod link;
 pub mod redial;
 mod refusals;
@@ -54,6 +58,7 @@ pub use address::Target;
 pub use cables::{CableEvent, CableId, Cables, CablesConfig};
 pub use epoch::Epoch;
 pub use identity::{Identity, PublicKey};
+pub use invitation::Token;
 pub use link::Link;
-pub use signer::Signer;
+pub use signer::Notary;
 pub use trust::Trust;

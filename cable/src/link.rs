@@ -64,6 +64,8 @@ pub struct Peer {
     pub max_frame: usize,
     /// Whether it takes virtio-net headers, and so super-frames.
     pub takes_vnet: bool,
+    /// Whether both ends compare who belongs to the mesh.
+    pub has_roster: bool,
 }
 
 /// What became of a batch of frames.

@@ -27,6 +27,14 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
+    /// The content makes no sense.
+    #[error("{path} is damaged: {why}; restore it or delete it to start afresh")]
+    Senseless {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
     /// The content is not what this program wrote.
     #[error("{path} is damaged: {source}; restore it or delete it to start afresh")]
     Damaged {
@@ -60,6 +68,21 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), StoreError> {
         }
     };
     write().map_err(|source| StoreError::Write { path: path.into(), source })
+}
+
+/// Puts a file that is on disk in the place of another, in one step.
+///
+/// # Errors
+/// [`StoreError::Write`]; both are then still there.
+pub fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let rename = || {
+        fs::rename(from, to)?;
+        match to.parent() {
+            Some(parent) => File::open(parent)?.sync_all(),
+            None => Ok(()),
+        }
+    };
+    rename().map_err(|source| StoreError::Write { path: to.into(), source })
 }
 
 /// Saves a value as JSON with [`replace`].

@@ -1,7 +1,8 @@
 //! TLS 1.3 with raw public keys (RFC 7250): each end shows its Ed25519 key and signs the handshake
-//! with it, and each end looks the other's key up in its trust list. No certificate, no name, no
+//! with it, and each end asks [`crate::trust`] about the other's. No certificate, no name, no
 //! expiry, no 0-RTT (early data can be replayed).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -11,19 +12,55 @@ use rustls::pki_types::{
     UnixTime,
 };
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, CipherSuite, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
+use mesh::message::{ALPN, JOIN_ALPN};
+
 use crate::identity::{Identity, PublicKey};
-use crate::trust::Trust;
+use crate::trust::{Trust, Verdict};
 
 /// The server name in every handshake. It says nothing about either node.
 pub const SERVER_NAME: &str = "vdenode.invalid";
 
-/// Where a handshake leaves the key that the peer showed, trusted or not.
-pub type ShownKey = Arc<OnceLock<PublicKey>>;
+/// What a handshake is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A cable: both keys must be trusted.
+    Cable,
+    /// A stranger asks to be let in. It proves its key, whatever that is, and is told nothing before
+    /// it has proved an invitation.
+    Join,
+}
+
+/// Where a handshake leaves the key that the peer showed, trusted or not, and what it is for.
+pub type ShownKey = Arc<Shown>;
+
+/// See [`ShownKey`].
+#[derive(Debug, Default)]
+pub struct Shown {
+    key: OnceLock<PublicKey>,
+    is_stranger: AtomicBool,
+}
+
+impl Shown {
+    /// The key, once it was shown.
+    pub fn get(&self) -> Option<&PublicKey> {
+        self.key.get()
+    }
+
+    /// What the handshake is for.
+    pub fn purpose(&self) -> Purpose {
+        if self.is_stranger.load(Ordering::Relaxed) { Purpose::Join } else { Purpose::Cable }
+    }
+
+    fn set_purpose(&self, purpose: Purpose) {
+        self.is_stranger.store(purpose == Purpose::Join, Ordering::Relaxed);
+    }
+}
 
 /// What every handshake of a node shares.
 #[derive(Debug, Clone)]
@@ -56,7 +93,8 @@ impl Tls {
     ///
     /// # Errors
     /// When the TLS library lacks TLS 1.3; it does not.
-    pub fn client(&self, shown: ShownKey) -> Result<rustls::ClientConfig, Error> {
+    pub fn client(&self, shown: ShownKey, purpose: Purpose) -> Result<rustls::ClientConfig, Error> {
+        shown.set_purpose(purpose);
         let resolver =
             rustls::client::AlwaysResolvesClientRawPublicKeys::new(self.certified.clone());
         let mut config = rustls::ClientConfig::builder_with_provider(self.provider.clone())
@@ -64,7 +102,10 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(self.verifier(shown))
             .with_client_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![mesh::message::ALPN.to_vec()];
+        config.alpn_protocols = vec![match purpose {
+            Purpose::Cable => ALPN.to_vec(),
+            Purpose::Join => JOIN_ALPN.to_vec(),
+        }];
         config.resumption = rustls::client::Resumption::disabled();
         Ok(config)
     }
@@ -74,13 +115,12 @@ impl Tls {
     /// # Errors
     /// When the TLS library lacks TLS 1.3; it does not.
     pub fn server(&self, shown: ShownKey) -> Result<rustls::ServerConfig, Error> {
-        let resolver =
-            rustls::server::AlwaysResolvesServerRawPublicKeys::new(self.certified.clone());
+        let resolver = Resolver { certified: self.certified.clone(), shown: shown.clone() };
         let mut config = rustls::ServerConfig::builder_with_provider(self.provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_client_cert_verifier(self.verifier(shown))
             .with_cert_resolver(Arc::new(resolver));
-        config.alpn_protocols = vec![mesh::message::ALPN.to_vec()];
+        config.alpn_protocols = vec![ALPN.to_vec(), JOIN_ALPN.to_vec()];
         config.ignore_client_order = true;
         // No session is resumed: a resumed one would not ask the trust list again.
         config.send_tls13_tickets = 0;
@@ -94,6 +134,27 @@ impl Tls {
             trust: self.trust.clone(),
             shown,
         })
+    }
+}
+
+/// Shows the node's key, and notes what the client wants before the client shows its own: one that
+/// offers nothing but [`JOIN_ALPN`] can only get that.
+#[derive(Debug)]
+struct Resolver {
+    certified: Arc<CertifiedKey>,
+    shown: ShownKey,
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let mut offered = hello.alpn().into_iter().flatten().peekable();
+        let is_stranger = offered.peek().is_some() && offered.all(|name| name == JOIN_ALPN);
+        self.shown.set_purpose(if is_stranger { Purpose::Join } else { Purpose::Cable });
+        Some(self.certified.clone())
+    }
+
+    fn only_raw_public_keys(&self) -> bool {
+        true
     }
 }
 
@@ -127,7 +188,8 @@ fn has_aes() -> bool {
     false
 }
 
-/// Accepts a peer whose raw key is Ed25519, on the trust list, and signed this very handshake.
+/// Accepts a peer whose raw key is Ed25519, trusted, and signed this very handshake; one that only
+/// asks to be let in need not be trusted.
 ///
 /// The node's own key passes, too: whoever has it needs no more trust, and the node can then say
 /// that it has dialled itself.
@@ -145,12 +207,17 @@ impl Verifier {
             .filter(|_| chain.is_empty())
             .ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?;
         // One verifier serves one handshake, which shows one key.
-        let _ = self.shown.set(key);
-        if key == self.own || self.trust.contains(key) {
-            Ok(())
-        } else {
-            Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure))
+        let _ = self.shown.key.set(key);
+        if key == self.own || self.shown.purpose() == Purpose::Join {
+            return Ok(());
         }
+        // Each has an alert of its own (RFC 8446 section 6.2), so that the peer knows why.
+        Err(Error::InvalidCertificate(match self.trust.verdict(key) {
+            Verdict::Trusted => return Ok(()),
+            Verdict::Revoked => CertificateError::Revoked,
+            Verdict::Expired => CertificateError::Expired,
+            Verdict::Unknown => CertificateError::ApplicationVerificationFailure,
+        }))
     }
 
     fn check_signature(

@@ -1,16 +1,36 @@
-//! Whom this node trusts: a list of public keys on disk, shared with the TLS verifier; and the
-//! handshakes that failed for want of it, so that an operator can see and mend them.
+//! Whom this node trusts, shared with the TLS verifier: the members of its mesh, as the roster says,
+//! and keys that its operator named by hand, which need no mesh; and the handshakes that failed for
+//! want of trust, so that an operator can see and mend them.
+//!
+//! | a key is | then |
+//! |---|---|
+//! | put out of the mesh | it is refused, named by hand or not |
+//! | a member | it may open and answer cables |
+//! | named by hand | so it may, here alone |
+
+pub(crate) mod enrolment;
+mod membership;
+mod rotation;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use mesh::roster::{Roles, Standing};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::PublicKey;
+use crate::calendar::unix_seconds;
+use crate::identity::{Identity, PublicKey};
+use crate::signer::Signer;
 use crate::store::{self, StoreError};
+
+use membership::Membership;
+
+pub use enrolment::{Honoured, InviteView, MemberView, Offer, Removed, request};
+pub use membership::RosterError;
+pub use rotation::{RotationError, settle};
 
 /// How many refused keys are remembered. Full: the one refused longest ago is forgotten.
 const REFUSALS: usize = 32;
@@ -23,6 +43,19 @@ pub struct Trusted {
     /// What the operator calls its holder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+}
+
+/// Whether a key is let in, and why not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is.
+    Trusted,
+    /// Nobody has said that it should be.
+    Unknown,
+    /// An administrator has put it out.
+    Revoked,
+    /// Its membership has ended.
+    Expired,
 }
 
 /// Who refused in a failed handshake.
@@ -62,6 +95,8 @@ struct Inner {
     trusted: Vec<Trusted>,
     /// Newest first; (key, by, address without port) is unique.
     refusals: VecDeque<Refusal>,
+    /// The mesh that this node belongs to; none until [`Trust::belong`].
+    membership: Option<Membership>,
 }
 
 impl Trust {
@@ -69,7 +104,7 @@ impl Trust {
     ///
     /// # Errors
     /// [`StoreError`] when it is there but cannot be read.
-    pub fn load(directory: &std::path::Path) -> Result<Self, StoreError> {
+    pub fn load(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("trust.json");
         let trusted = store::load(&path)?.unwrap_or_default();
         Ok(Self::of(Some(path), trusted))
@@ -81,8 +116,24 @@ impl Trust {
     }
 
     fn of(path: Option<PathBuf>, trusted: Vec<Trusted>) -> Self {
-        let inner = Inner { path, trusted, refusals: VecDeque::new() };
+        let inner = Inner { path, trusted, refusals: VecDeque::new(), membership: None };
         Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Takes up membership: in the mesh that the state directory tells of (`roster.json`), or in a
+    /// new one of this node alone, where it is called `name`.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn belong(
+        &self,
+        directory: Option<&Path>,
+        identity: &Identity,
+        name: &str,
+    ) -> Result<(), RosterError> {
+        let membership = Membership::load_or_found(directory, Signer::new(identity), name)?;
+        self.inner().membership = Some(membership);
+        Ok(())
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -92,25 +143,77 @@ impl Trust {
 
     /// Whether a key may open and answer cables.
     pub fn contains(&self, key: PublicKey) -> bool {
-        self.inner().trusted.iter().any(|trusted| trusted.key == key)
+        self.verdict(key) == Verdict::Trusted
     }
 
-    /// The operator's name for a key.
+    /// Whether a key may open and answer cables, and why not.
+    pub fn verdict(&self, key: PublicKey) -> Verdict {
+        let inner = self.inner();
+        let named = inner.trusted.iter().any(|trusted| trusted.key == key);
+        let standing = inner
+            .membership
+            .as_ref()
+            .map(|membership| membership.roster.standing(&key.into(), unix_seconds()));
+        match standing {
+            Some(Standing::Revoked | Standing::Replaced(_) | Standing::Outrun) => Verdict::Revoked,
+            Some(Standing::Member(_)) => Verdict::Trusted,
+            _ if named => Verdict::Trusted,
+            Some(Standing::Expired(_)) => Verdict::Expired,
+            Some(Standing::Unknown) | None => Verdict::Unknown,
+        }
+    }
+
+    /// Whether what a key says to the whole network is heard. In a mesh, only members speak. A node
+    /// that trusts keys by hand lets those speak, too, whom they bring with them: it cannot know them.
+    pub fn lets_speak(&self, key: PublicKey) -> bool {
+        match self.verdict(key) {
+            Verdict::Trusted => true,
+            Verdict::Revoked | Verdict::Expired => false,
+            Verdict::Unknown => {
+                let inner = self.inner();
+                !inner.trusted.is_empty() || inner.membership.is_none()
+            }
+        }
+    }
+
+    /// What a member may do; `None` for a key that is not one now.
+    pub fn role_of(&self, key: PublicKey) -> Option<Roles> {
+        let inner = self.inner();
+        inner.membership.as_ref()?.roster.role_of(&key.into(), unix_seconds())
+    }
+
+    /// What the operator calls the holder of a key, else what the mesh does.
     pub fn name_of(&self, key: PublicKey) -> Option<String> {
-        self.inner().trusted.iter().find(|trusted| trusted.key == key)?.name.clone()
+        let inner = self.inner();
+        let given = inner.trusted.iter().find(|trusted| trusted.key == key);
+        given.and_then(|trusted| trusted.name.clone()).or_else(|| {
+            let name = inner.membership.as_ref()?.roster.name_of(&key.into())?;
+            Some(name.as_str().to_owned())
+        })
     }
 
-    /// All trusted keys, in the order in which they were added.
+    /// The names of all keys that have one, as [`name_of`](Self::name_of) gives them.
+    pub fn names(&self) -> Vec<(PublicKey, String)> {
+        let is_current = |member: &MemberView| {
+            matches!(member.standing, Standing::Member(_) | Standing::Expired(_))
+        };
+        let members = self.members().into_iter().filter(is_current);
+        let members = members.map(|member| (member.key, member.name));
+        let given = self.list().into_iter().filter_map(|t| Some((t.key, t.name?)));
+        members.chain(given).collect()
+    }
+
+    /// All keys trusted by hand, in the order in which they were added.
     pub fn list(&self) -> Vec<Trusted> {
         self.inner().trusted.clone()
     }
 
-    /// The key that an operator means: its text form or the name given with it.
+    /// The key trusted by hand that an operator means: its text form or the name given with it.
     pub fn find(&self, text: &str) -> Option<PublicKey> {
-        if let Ok(key) = text.parse() {
-            return self.contains(key).then_some(key);
-        }
         let inner = self.inner();
+        if let Ok(key) = text.parse() {
+            return inner.trusted.iter().any(|trusted| trusted.key == key).then_some(key);
+        }
         inner.trusted.iter().find(|t| t.name.as_deref() == Some(text)).map(|t| t.key)
     }
 

@@ -64,6 +64,13 @@ pub(crate) struct Cli {
     #[arg(long)]
     pub(crate) no_listen: bool,
 
+    /// Where other hosts reach this node, if not at the addresses of its interfaces; repeatable
+    ///
+    /// For a node behind a port forward, or one that has a name. It goes into invitations, and to the
+    /// other members of the mesh.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = target)]
+    pub(crate) announce: Vec<cable::Target>,
+
     /// Plug in a tap interface of this host, made when missing (root); repeatable
     #[arg(long, short, value_name = "IF")]
     pub(crate) tap: Vec<String>,
@@ -136,6 +143,10 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         "write an address and a port, for example 0.0.0.0:7667 or [::]:7667".to_owned()
     })
+}
+
+fn target(text: &str) -> Result<cable::Target, cable::address::ParseTargetError> {
+    text.parse()
 }
 
 fn octal(text: &str) -> Result<u32, String> {

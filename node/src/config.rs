@@ -68,6 +68,8 @@ pub(crate) struct ShardConfig {
     pub(crate) name: String,
     pub(crate) vde: vdeplug::ServerConfig,
     pub(crate) listen: Listen,
+    /// Where others reach this node, beside the addresses of its interfaces.
+    pub(crate) announce: Vec<cable::Target>,
     pub(crate) taps: Vec<TapAddress>,
     pub(crate) tap_failure: TapFailure,
     pub(crate) offload: Offload,
@@ -198,6 +200,7 @@ impl NodeConfig {
                 (Some(address), false) => Listen::At(address),
                 (None, false) => Listen::Anywhere,
             },
+            announce: cli.announce,
             taps: cli
                 .tap
                 .into_iter()

@@ -2,14 +2,14 @@
 //! else talks to it by requests. The only place that reads the clock.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
 use cable::hello::Introduction;
-use cable::{CableEvent, Cables, CablesConfig, Epoch, Identity, Signer, Trust};
+use cable::{CableEvent, Cables, CablesConfig, Epoch, Identity, Notary, Target, Trust};
 use console::{Event, Reply, SwitchCommand};
 use control::{Failure, Request};
 use mesh::message::Name;
@@ -31,7 +31,7 @@ use crate::readings::Reading;
 use crate::refused::RefusedPlugs;
 use crate::reporter::Reporter;
 use crate::vde_switch::execute::{self, SwitchFacts};
-use crate::{cabling, logging, requests};
+use crate::{cabling, logging, membership, requests};
 
 /// Requests that may wait for the data plane. Full: the control plane waits.
 const REQUESTS: usize = 64;
@@ -74,6 +74,10 @@ pub(crate) struct Shard {
     pub(crate) name: String,
     pub(crate) identity: Identity,
     pub(crate) trust: Trust,
+    /// Where others reach this node, beside the addresses of its interfaces.
+    pub(crate) announce: Vec<Target>,
+    /// Where the key is kept; none to keep nothing.
+    pub(crate) state: Option<PathBuf>,
     pub(crate) started: Instant,
     pub(crate) server: Server,
     pub(crate) cables: Cables,
@@ -102,7 +106,7 @@ pub(crate) fn wall_clock() -> SystemTime {
 }
 
 /// Seconds since 1970, for what must be later than before the last start.
-fn unix_seconds() -> u64 {
+pub(crate) fn unix_seconds() -> u64 {
     let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }
@@ -216,11 +220,13 @@ fn run(
             () = serve_requests(&shard, requests) => Ok(()),
             () = cabling::follow_cables(&shard, cable_events) => Ok(()),
             () = cabling::follow_mesh(&shard) => Ok(()),
+            () = membership::follow_contacts(&shard) => Ok(()),
             () = port::vde::accept(&shard) => Ok(()),
             () = age(&shard) => Ok(()),
             Err(err) = gateway::fill_role(&shard, gateway, state.as_deref(), is_ready) => Err(err),
         };
         shard.role.end(&shard).await;
+        membership::exchange_contacts(&shard);
         shard.cables.shut_down().await;
         result
     });
@@ -237,9 +243,11 @@ fn set_up(
     journal: Arc<Journal>,
 ) -> anyhow::Result<(Rc<Shard>, mpsc::Receiver<CableEvent>)> {
     let (identity, trust) = match &config.state {
-        Some(state) => (Identity::load_or_generate(state)?, Trust::load(state)?),
+        Some(state) => (cable::trust::settle(state)?, Trust::load(state)?),
         None => (Identity::generate()?, Trust::in_memory([])),
     };
+    let called = membership::name_in_mesh(&config.name);
+    trust.belong(config.state.as_deref(), &identity, &called)?;
     let server = Server::bind(config.vde)?;
     let mut random = rand::rng();
     let nick = std::iter::repeat_with(|| random.random())
@@ -259,7 +267,7 @@ fn set_up(
     let incarnation = Incarnation { epoch: epoch.current(), instance };
     let (key, name) = (identity.public().into(), Name::lossy(&config.name));
     let mesh = mesh::engine::Config::new(key, name, nick, incarnation, random.random());
-    let mesh = Mesh::new(mesh, Signer::new(&identity), now());
+    let mesh = Mesh::new(mesh, Notary::new(&identity, trust.clone()), now());
     let fabric = fabric::Config {
         hub: config.hub,
         ageing_time: config.ageing_time,
@@ -273,6 +281,8 @@ fn set_up(
         name: config.name,
         identity,
         trust,
+        announce: config.announce,
+        state: config.state,
         started: now(),
         server,
         cables,

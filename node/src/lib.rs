@@ -26,6 +26,7 @@ mod gateway;
 mod journal;
 mod local_socket;
 mod logging;
+mod membership;
 mod plane;
 mod port;
 mod pressure;

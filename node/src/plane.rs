@@ -21,7 +21,7 @@ use std::time::Instant;
 use ::mesh::Mesh;
 use ::mesh::engine::{EchoId, EchoOutcome, InquiryId};
 use ::mesh::packet::Stations;
-use cable::Signer;
+use cable::Notary;
 use console::Event;
 use ether::segment::SegmentBuffer;
 use fabric::{Bridge, DropReason, Floods, Guard, PortId, Station};
@@ -65,7 +65,7 @@ pub(crate) struct Plane {
     next_endpoint: u32,
     pub(crate) settings: Settings,
     /// The other nodes. A cable has the same number there as its port has here.
-    mesh: Mesh<Signer>,
+    mesh: Mesh<Notary>,
     /// Told when the mesh has something to say or to do.
     pub(crate) mesh_wake: Rc<Notify>,
     /// Who waits for an echo.
@@ -94,7 +94,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    pub(crate) fn new(config: fabric::Config, settings: Settings, mesh: Mesh<Signer>) -> Self {
+    pub(crate) fn new(config: fabric::Config, settings: Settings, mesh: Mesh<Notary>) -> Self {
         Self {
             bridge: Bridge::new(config),
             ports: vec![None],

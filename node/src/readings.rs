@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use cable::trust::MemberView;
 use control::Answer;
 use control::status::CableStatus;
 use ether::{MacAddr, VlanId};
@@ -14,7 +15,7 @@ use mesh::engine::{CableView, EchoError, EchoOutcome, NodeView, PortState};
 use mesh::packet::SeenStation;
 use tokio::task::JoinSet;
 
-use crate::driver::{Shard, now};
+use crate::driver::{Shard, now, unix_seconds};
 use crate::plane::Plane;
 use crate::port::{Counters, Endpoint, Peer, Port};
 use crate::reporter::given_names;
@@ -81,6 +82,10 @@ pub(crate) struct MacsReading {
 pub(crate) struct NodesReading {
     pub(crate) nodes: Nodes,
     pub(crate) cables: Vec<CableStatus>,
+    /// Who is or was a member of the mesh.
+    pub(crate) members: Vec<MemberView>,
+    /// Seconds since 1970.
+    pub(crate) wall: u64,
 }
 
 /// A cable, and what the mesh and its port say of it.
@@ -260,7 +265,8 @@ fn following(vlan: VlanId, mac: MacAddr) -> Option<(VlanId, MacAddr)> {
 /// Every node.
 pub(crate) fn nodes(shard: &Shard) -> Box<NodesReading> {
     let nodes = Nodes::read(shard, now());
-    Box::new(NodesReading { nodes, cables: shard.cables.statuses() })
+    let (cables, members) = (shard.cables.statuses(), shard.trust.members());
+    Box::new(NodesReading { nodes, cables, members, wall: unix_seconds() })
 }
 
 /// Every cable.

@@ -30,10 +30,9 @@ pub(crate) struct Reporter {
     silent: RefCell<BTreeMap<PortId, Instant>>,
 }
 
-/// The names that the operator gave, by key.
+/// The names that the mesh and the operator gave, by key.
 pub(crate) fn given_names(trust: &Trust) -> BTreeMap<NodeKey, String> {
-    let named = trust.list().into_iter();
-    named.filter_map(|trusted| Some((trusted.key.into(), trusted.name?))).collect()
+    trust.names().into_iter().map(|(key, name)| (key.into(), name)).collect()
 }
 
 impl Reporter {

@@ -3,14 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use cable::cables::CableError;
+use cable::cables::{CableError, Keep};
 use cable::{PublicKey, Target};
 use control::message::MAX_PING_WAIT_MS;
 use control::{Answer, Failure, Request};
 
 use crate::driver::Shard;
 use crate::readings::{self, Reading};
-use crate::{gateway, status, wire};
+use crate::{gateway, membership, status, wire};
 
 /// Carries a request out.
 pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Reading, Failure> {
@@ -36,7 +36,14 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
         Request::Events { .. } => Answer::Events,
         Request::Trust { key, name } => trust(shard, &key, name)?,
         Request::Untrust { key } => untrust(shard, &key)?,
-        Request::Connect { address } => connect(shard, &address).await?,
+        Request::Connect { address, once } => connect(shard, &address, once).await?,
+        Request::Invite { .. }
+        | Request::Invites
+        | Request::Uninvite { .. }
+        | Request::Join { .. }
+        | Request::Revoke { .. }
+        | Request::Leave
+        | Request::RotateKey => membership::handle_request(shard, request).await?,
         Request::Disconnect { cable } => disconnect(shard, &cable)?,
         Request::Leases
         | Request::LeaseAdd { .. }
@@ -93,16 +100,24 @@ fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
     Ok(Answer::Done { message: format!("trusted no more: {key}") })
 }
 
-async fn connect(shard: &Shard, address: &str) -> Result<Answer, Failure> {
+async fn connect(shard: &Shard, address: &str, once: bool) -> Result<Answer, Failure> {
     let what = "no cable was made";
-    let target: Target = address
-        .parse()
-        .map_err(|err| Failure::new(what, err, "write HOST, HOST:PORT or [IPV6]:PORT"))?;
-    match shard.cables.connect(target).await {
+    membership::exchange_contacts(shard);
+    let target: Target = shard.cables.target(address).map_err(|err| {
+        let fix =
+            "write a member's name (vdecable nodes lists them), HOST, HOST:PORT or [IPV6]:PORT";
+        Failure::new(what, err, fix)
+    })?;
+    let keep = if once { Keep::Once } else { Keep::Always };
+    match shard.cables.connect(target, keep).await {
         Ok((cable, created)) => Ok(Answer::Cable { cable: cable.to_string(), created }),
         Err(err) => {
             let fix = match &err {
                 CableError::Unresolved(..) => "check the spelling and the resolver",
+                CableError::NoAddress(_) => {
+                    "it has said nothing yet of where it can be reached; give an address: vdecable connect HOST"
+                }
+                CableError::Own(_) => "name another member; vdecable nodes lists them",
                 CableError::TooMany => "disconnect one first",
                 CableError::Store(_) => "make room or mend the state directory",
                 CableError::Unknown(_) => "",

@@ -150,6 +150,7 @@ fn shard_config(
         name: node_name(arguments.node.as_ref()).to_owned(),
         vde,
         listen: listen(arguments.node.as_ref())?,
+        announce: Vec::new(),
         taps: arguments.taps.iter().cloned().map(TapAddress::Name).collect(),
         tap_failure: TapFailure::Told,
         offload: Offload::WherePossible,

@@ -12,6 +12,7 @@ use fabric::DropCounters;
 use mesh::authority::NodeKey;
 use mesh::engine::{EchoError, EchoOutcome, NodeView};
 
+use crate::membership;
 use crate::readings::{
     CableReading, MacsReading, Nodes, NodesReading, PingReading, Place, PortReading, Reading,
     Target, TraceReading,
@@ -152,7 +153,7 @@ fn nodes(reading: &NodesReading) -> Vec<NodeStatus> {
             NodeStatus {
                 name: nodes.name(node),
                 key: node.key.to_string(),
-                nick: node.nick.to_string(),
+                nick: Some(node.nick.to_string()),
                 own: node.is_own,
                 reachable,
                 reason: (!reachable).then(|| why_unreachable(node, nodes, &reading.cables)),
@@ -166,10 +167,12 @@ fn nodes(reading: &NodesReading) -> Vec<NodeStatus> {
                     active: claim.is_active,
                     address: format!("{}/{}", Ipv4Addr::from(claim.ipv4), claim.prefix_len),
                 }),
-                news_age_seconds: node.age.as_secs_f64(),
+                news_age_seconds: Some(node.age.as_secs_f64()),
+                member: membership::status_of(&reading.members, &node.key, reading.wall),
             }
         })
         .collect();
+    views.extend(membership::absent(reading));
     views.sort_by(|a, b| {
         let order = |node: &NodeStatus| (!node.own, node.hops.unwrap_or(u16::MAX));
         order(a).cmp(&order(b)).then_with(|| (&a.name, &a.key).cmp(&(&b.name, &b.key)))

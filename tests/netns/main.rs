@@ -25,6 +25,7 @@ mod seed;
 mod strangers;
 mod taps;
 mod tools;
+mod trust;
 mod users;
 mod wire;
 mod world;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         gateway_offers::trials,
         loops::trials,
         moves::trials,
+        trust::trials,
     ];
     areas.into_iter().fold(suite, |suite, trials| trials(suite)).run()
 }

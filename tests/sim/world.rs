@@ -452,6 +452,12 @@ fn in_short(message: &mesh::message::Message) -> String {
             format!("digest of {}, answer {}", digest.entries.len(), digest.answer)
         }
         Message::Slots(slots) => format!("slots of {:?}", slots.origin),
-        Message::Hello(_) | Message::Cable(_) => format!("{message:?}"),
+        Message::Hello(_)
+        | Message::Cable(_)
+        | Message::RosterDigest(_)
+        | Message::Roster(_)
+        | Message::Join(_)
+        | Message::Welcome(_)
+        | Message::Unwelcome(_) => format!("{message:?}"),
     }
 }

@@ -34,7 +34,9 @@ fn now() -> Instant {
 /// What a node without friends shows and believes.
 fn client(trusted: impl IntoIterator<Item = PublicKey>) -> Result<quinn::ClientConfig> {
     let tls = Tls::new(&Identity::generate()?, Trust::in_memory(trusted))?;
-    let crypto = QuicClientConfig::try_from(tls.client(cable::tls::ShownKey::default())?)?;
+    let crypto = QuicClientConfig::try_from(
+        tls.client(cable::tls::ShownKey::default(), cable::tls::Purpose::Cable)?,
+    )?;
     Ok(quinn::ClientConfig::new(std::sync::Arc::new(crypto)))
 }
 

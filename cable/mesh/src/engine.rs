@@ -111,6 +111,9 @@ pub enum ProtocolFault {
     /// A message that must come once came again.
     #[error("a second {0}")]
     Again(&'static str),
+    /// A message that has no place in a mesh.
+    #[error("a message about the roster")]
+    Misplaced,
     /// A digest that is not in order.
     #[error("a digest that is not in ascending order of key")]
     Order,

@@ -14,13 +14,17 @@ pub use bounded::{Bounded, Octets};
 pub use codec::{CodecError, Decoder, MAX_MESSAGE_LEN, encode};
 pub use text::{Name, Text, TextError};
 pub use v1::{
-    Cable, Capabilities, CloseCode, Digest, DigestEntry, Hello, MAX_DIGEST_ENTRIES, MAX_RECORDS,
-    Message, Records, Redial, SlotVersion, Slots, VersionRange,
+    Cable, Capabilities, CloseCode, Digest, DigestEntry, Hello, Join, JoinRefusal,
+    MAX_DIGEST_ENTRIES, MAX_RECORDS, MAX_ROSTER_ENTRIES, MeshId, Message, Records, Redial,
+    RosterDigest, RosterEntries, SlotVersion, Slots, Unwelcome, VersionRange, Welcome,
 };
 
 /// The ALPN protocol name of a cable (RFC 7301). The number is that of the framing and of the
 /// first message; smaller changes are agreed in [`Hello::versions`].
 pub const ALPN: &[u8] = b"vdecable/1";
+
+/// That of a connection on which a stranger asks to be let in. Nothing else is to be had there.
+pub const JOIN_ALPN: &[u8] = b"vdecable-join/1";
 
 /// The protocol versions that this node speaks.
 pub const SUPPORTED_VERSIONS: VersionRange = VersionRange { min: 1, max: 1 };

@@ -5,6 +5,7 @@
 //! it in the same slot of the same node as a whole, so that it does not matter which ones between
 //! were missed.
 
+mod contacts;
 mod gateway;
 mod link_state;
 mod notice;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::authority::{Authority, NodeKey, Signature};
 use crate::message::Octets;
 
+pub use contacts::{Contact, Contacts, MAX_CONTACTS};
 pub use gateway::{GatewayClaim, GatewayRecord, MAX_GATEWAY_ADDRESSES};
 pub use link_state::{LinkEntry, LinkState, MAX_COST, MAX_LINKS};
 pub use notice::{MAX_NOTICES, Notice, Notices, Offence, PortName};
@@ -48,7 +50,10 @@ impl Slot {
     /// That the node is the gateway, or stands by for it: [`GatewayRecord`].
     pub const GATEWAY: Self = Self(66);
 
-    /// The last slot that is kept. Those between [`GATEWAY`](Self::GATEWAY) and this one are for
+    /// Where the node can be reached: [`Contacts`].
+    pub const CONTACTS: Self = Self(67);
+
+    /// The last slot that is kept. Those between [`CONTACTS`](Self::CONTACTS) and this one are for
     /// what newer nodes will say; they are kept and passed on unread.
     pub const LAST: Self = Self(79);
 

@@ -243,7 +243,8 @@ impl Roster {
         match &entry.statement {
             Statement::Member(member) => {
                 self.known.insert(entry.subject, 0);
-                if member.roles.contains(Roles::ADMIN) {
+                let roles = member.roles;
+                if roles.contains(Roles::ADMIN) || roles.contains(Roles::FORMER_ADMIN) {
                     self.add_author(entry.subject);
                 }
             }
@@ -281,9 +282,8 @@ impl Roster {
 
     /// Forgets invitations that are long over. Call it now and then, and after loading.
     pub fn forget_old_invitations(&mut self, now: u64) {
-        self.entries.retain(|_, entry| {
-            invitation_end(entry).is_none_or(|end| !is_forgotten(end, now))
-        });
+        self.entries
+            .retain(|_, entry| invitation_end(entry).is_none_or(|end| !is_forgotten(end, now)));
     }
 
     /// What a key is, at a time in seconds since 1970.
@@ -366,9 +366,8 @@ impl Roster {
 
     /// What has become of an invitation.
     pub fn invitation(&self, invite: &NodeKey, now: u64) -> InvitationState {
-        let statements = || {
-            about(&self.entries, *invite).filter(|entry| self.has_authority(&entry.signer))
-        };
+        let statements =
+            || about(&self.entries, *invite).filter(|entry| self.has_authority(&entry.signer));
         let used = self.entries.values().find_map(|entry| {
             let with = match &entry.statement {
                 Statement::Member(member) => member.invite,

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::time::Duration;
 
 use mesh::message;
+use tokio::task::JoinSet;
 
 use super::Shared;
 use super::admission::Candidate;
@@ -80,12 +82,30 @@ pub(super) async fn keep_up(shared: Rc<Shared>, entry: Rc<Entry>, target: Target
     }
 }
 
-async fn dial(shared: &Shared, entry: &Entry, target: &Target) -> Result<Dialled, Failure> {
-    let addresses = target.resolve().await.map_err(|err| Failure::Unresolved(err.to_string()))?;
+/// Between the dials of two addresses of one target. The better one has a start, and a dead one
+/// holds up nobody (RFC 8305 recommends 250 ms).
+const STAGGER: Duration = Duration::from_millis(250);
+
+async fn dial(shared: &Rc<Shared>, entry: &Entry, target: &Target) -> Result<Dialled, Failure> {
+    let addresses =
+        shared.resolve(target).await.map_err(|err| Failure::Unresolved(err.to_string()))?;
+    let mut attempts = JoinSet::new();
+    for (turn, remote) in (0..).zip(addresses) {
+        let (shared, remote) = (shared.clone(), canonical(remote));
+        attempts.spawn_local(async move {
+            tokio::time::sleep(STAGGER * turn).await;
+            (remote, shared.endpoint.dial(remote).await)
+        });
+    }
     // When all addresses fail, the first failure that says more than silence is the one to show.
     let mut shown = None;
-    for remote in addresses {
-        match dial_address(shared, entry, canonical(remote)).await {
+    while let Some(attempt) = attempts.join_next().await {
+        let Ok((remote, connected)) = attempt else { continue };
+        let dialled = match connected {
+            Ok(connected) => greet(shared, entry, target, remote, connected).await,
+            Err(failure) => Err(failure),
+        };
+        match dialled {
             Ok(dialled) => return Ok(dialled),
             Err(failure @ Failure::Local(CloseCode::Duplicate)) => return Err(failure),
             Err(failure) => {
@@ -99,12 +119,23 @@ async fn dial(shared: &Shared, entry: &Entry, target: &Target) -> Result<Dialled
     Err(shown.unwrap_or_else(|| Failure::Unresolved("the name has no address".into())))
 }
 
-async fn dial_address(
+async fn greet(
     shared: &Shared,
     entry: &Entry,
+    target: &Target,
     remote: SocketAddr,
+    connected: Connected,
 ) -> Result<Dialled, Failure> {
-    let connected = shared.endpoint.dial(remote).await?;
+    if let Some(wanted) = target.member_key()
+        && shared.trust.latest_key(wanted) != connected.key
+        && connected.key != wanted
+        && connected.key != shared.own
+    {
+        failure::close(&connected.connection, CloseCode::ShuttingDown, "another member is meant");
+        let name = shared.trust.name_of(connected.key);
+        let name = name.unwrap_or_else(|| connected.key.to_string());
+        return Err(Failure::AnotherMember(remote, name));
+    }
     entry.remember_peer(connected.key, remote);
     let candidate = Candidate { key: connected.key, remote: remote.ip(), dialled_by_peer: None };
     shared

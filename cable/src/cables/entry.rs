@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use control::status::{CableState, CableStatus};
 use tokio::sync::Notify;
 
-use super::CableId;
 use super::admission::DialledByPeer;
+use super::{CableId, Keep};
 use crate::address::Target;
 pub(super) use crate::clock::now;
 use crate::congestion;
@@ -38,6 +38,7 @@ pub(super) enum State {
 pub(super) struct Entry {
     pub(super) id: CableId,
     target: Option<Target>,
+    keep: Keep,
     state: Cell<State>,
     failure: RefCell<Option<Failure>>,
     /// Key of the peer to which this last led, and its own name once it came up.
@@ -60,8 +61,8 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A cable that this node dials.
-    pub(super) fn dialled(id: CableId, target: Target) -> Self {
-        Self::new(id, Some(target), State::Connecting)
+    pub(super) fn dialled(id: CableId, target: Target, keep: Keep) -> Self {
+        Self { keep, ..Self::new(id, Some(target), State::Connecting) }
     }
 
     /// A cable that a peer opened.
@@ -100,6 +101,7 @@ impl Entry {
         Self {
             id,
             target,
+            keep: Keep::Once,
             state: Cell::new(state),
             failure: RefCell::default(),
             peer: RefCell::default(),
@@ -117,6 +119,16 @@ impl Entry {
 
     pub(super) fn target(&self) -> Option<&Target> {
         self.target.as_ref()
+    }
+
+    /// For how long it is wanted.
+    pub(super) fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// The link that serves.
+    pub(super) fn link(&self) -> Option<Rc<Link>> {
+        self.link.borrow().clone()
     }
 
     pub(super) fn state(&self) -> State {

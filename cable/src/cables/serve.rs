@@ -12,13 +12,15 @@ use mesh::message::{Message, Redial};
 
 use super::admission::{Candidate, DialledByPeer, PARALLEL};
 use super::entry::{Entry, canonical, now};
-use super::{CableEvent, CableId, Shared};
+use super::gossip::{self, COMPARE_EVERY, Told};
+use super::{CableEvent, CableId, Shared, join};
 use crate::connection::Connection;
 use crate::endpoint::{Connected, Knock};
 use crate::failure::{self, CloseCode, Failure, Phase};
 use crate::hello::{self, ControlError, ControlStream, Messages};
 use crate::identity::PublicKey;
 use crate::link::{Link, Peer};
+use crate::tls::Purpose;
 use crate::trust::Refuser;
 
 /// How often a link's loss is looked at.
@@ -56,6 +58,9 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
             return;
         }
     };
+    if connected.purpose == Purpose::Join {
+        return join::receive(&shared, &connected).await;
+    }
     let remote = canonical(connected.connection.remote_address());
     let (control, peer) = match introduce(&shared, &connected, None).await {
         Ok(introduced) => introduced,
@@ -71,32 +76,50 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
     shared.bound_remembered();
 }
 
-/// Exchanges Hello within the time of a handshake.
+/// How long two nodes may take to compare a roster of the greatest length.
+const AGREE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Exchanges Hello within the time of a handshake, and then what each knows of the mesh's members.
 pub(super) async fn introduce(
     shared: &Shared,
     connected: &Connected,
     dialled: Option<CableId>,
 ) -> Result<(ControlStream, Peer), Failure> {
-    let Connected { connection, key } = connected;
+    let Connected { connection, key, .. } = connected;
     let remote = canonical(connection.remote_address());
     let number = dialled.map(|id| id.0);
-    let exchange = hello::exchange(connection, *key, &shared.introduction, number);
-    let exchange = connection.run(exchange);
-    match tokio::time::timeout(crate::transport::HANDSHAKE_TIMEOUT, exchange).await {
-        Err(_elapsed) => Err(Failure::NoAnswer(remote)),
-        Ok(None) => Err(Failure::Fault),
-        Ok(Some(result)) => result.map_err(|err| {
+    let has_roster = shared.trust.mesh_id().is_some();
+    let exchange = async {
+        let hello = hello::exchange(connection, *key, &shared.introduction, number, has_roster);
+        let in_time = tokio::time::timeout(crate::transport::HANDSHAKE_TIMEOUT, hello);
+        let Ok(introduced) = in_time.await else { return Err(None::<ControlError>) };
+        let (mut control, peer) = introduced.map_err(Some)?;
+        if peer.has_roster {
+            let agree = gossip::agree(shared, &mut control);
+            let Ok(agreed) = tokio::time::timeout(AGREE_TIMEOUT, agree).await else {
+                return Err(None);
+            };
+            agreed.map_err(Some)?;
+        }
+        Ok((control, peer))
+    };
+    match connection.run(exchange).await.unwrap_or(Err(None)) {
+        Err(None) if connection.soundness().is_broken() => Err(Failure::Fault),
+        Err(None) => Err(Failure::NoAnswer(remote)),
+        Ok(introduced) => Ok(introduced),
+        Err(Some(err)) => Err({
             if let Some(code) = err.close_code() {
                 failure::close(connection, code, &err.to_string());
-                return match code {
+                match code {
                     CloseCode::Version => Failure::Version(remote),
                     code => Failure::Local(code),
-                };
-            }
-            // A peer that does not trust us says so only after our side of the handshake is done.
-            match connection.close_reason() {
-                Some(reason) => Failure::of(&reason, Phase::Handshake, remote, None),
-                None => Failure::Other(err.to_string()),
+                }
+            } else {
+                // A peer that does not trust us says so only after our side of the handshake is done.
+                match connection.close_reason() {
+                    Some(reason) => Failure::of(&reason, Phase::Handshake, remote, None),
+                    None => Failure::Other(err.to_string()),
+                }
             }
         }),
     }
@@ -133,16 +156,25 @@ pub(super) async fn serve(
     tell(CableEvent::Up { cable: entry.id, link: link.clone() });
     drop(room);
     tracing::info!(cable = %entry.id, peer = name, %remote, "cable up");
+    // What came between the comparison and now was not told to this one.
+    shared.compare_rosters(&link);
+    if let Some(target) = dialled.and_then(|entry| entry.target()) {
+        let address = match target.member_key() {
+            Some(_) => remote.into(),
+            None => target.clone(),
+        };
+        shared.contacts.prove(link.peer().key, &address);
+    }
 
     let session = async {
         tokio::select! {
         err = connection.closed() => Failure::of(&err, Phase::Established, remote, None),
-        failure = listen(shared, &connection, entry.id, control.messages) => failure,
+        failure = listen(shared, &connection, (entry.id, &link), control.messages) => failure,
         never = link.deliver(control.send, || shared.tell(CableEvent::Room { cable: entry.id })) => {
             match never {}
         }
         () = link.drain() => Failure::of(&connection.closed().await, Phase::Established, remote, None),
-        never = watch(&link) => match never {},
+        never = watch(shared, &entry, &link) => match never {},
         }
     };
     let failure = connection.run(session).await.unwrap_or(Failure::Fault);
@@ -161,12 +193,22 @@ pub(super) async fn serve(
 async fn listen(
     shared: &Shared,
     connection: &Connection,
-    cable: CableId,
+    (cable, link): (CableId, &Rc<Link>),
     mut messages: Messages,
 ) -> Failure {
+    let mut told = Told::default();
     let err = loop {
         match messages.next().await {
             Ok(Message::Hello(_)) => break ControlError::SecondHello,
+            Ok(Message::Join(_) | Message::Welcome(_) | Message::Unwelcome(_)) => {
+                break ControlError::Misplaced;
+            }
+            Ok(Message::RosterDigest(theirs)) => told.handle_digest(shared, link, &theirs),
+            Ok(Message::Roster(entries)) => {
+                if let Err(forged) = shared.take_roster(entries, Some(link)) {
+                    break forged.into();
+                }
+            }
             // A data plane that has much to do makes the peer wait.
             Ok(message) => shared.tell(CableEvent::Message { cable, message }).await,
             Err(err) => break err,
@@ -242,10 +284,14 @@ impl Shared {
     /// Remembers a failure that is for want of trust.
     pub(super) fn note(&self, failure: &Failure) {
         match *failure {
-            Failure::PeerUntrusted(remote, key) => {
+            Failure::PeerUntrusted(remote, key)
+            | Failure::PeerRevoked(remote, key)
+            | Failure::PeerExpired(remote, key) => {
                 self.trust.record_refusal(key, Refuser::Us, canonical(remote), now());
             }
-            Failure::Refused(remote) => {
+            Failure::Refused(remote)
+            | Failure::RefusedRevoked(remote)
+            | Failure::RefusedExpired(remote) => {
                 self.trust.record_refusal(self.own, Refuser::Peer, canonical(remote), now());
             }
             _ => {}
@@ -269,9 +315,18 @@ impl Shared {
 }
 
 /// Looks after a link; never completes.
-async fn watch(link: &Link) -> std::convert::Infallible {
+async fn watch(shared: &Shared, entry: &Entry, link: &Link) -> std::convert::Infallible {
+    let mut looks = 0_u32;
     loop {
         tokio::time::sleep(INTERVAL).await;
         link.handle_interval();
+        // Memberships end by time, too.
+        if entry.serves(link.peer().key) && !shared.trust.contains(link.peer().key) {
+            entry.close(CloseCode::Untrusted);
+        }
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(COMPARE_EVERY) {
+            shared.compare_rosters(link);
+        }
     }
 }

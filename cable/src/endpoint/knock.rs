@@ -53,7 +53,7 @@ pub(super) async fn shake_hands(knock: Knock) -> Result<Connected, Failure> {
         Ok(Some(_)) => {}
     }
     match (connection.close_reason(), shown.get()) {
-        (None, Some(&key)) => Ok(Connected { connection, key }),
+        (None, Some(&key)) => Ok(Connected { connection, key, purpose: shown.purpose() }),
         (None, None) => Err(Failure::Other("the peer showed no key".into())),
         (Some(err), _) => Err(Failure::of(&err, Phase::Handshake, remote, shown.get().copied())),
     }

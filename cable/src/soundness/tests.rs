@@ -80,7 +80,7 @@ impl Node {
         self.trust.add(other.key, None).unwrap();
         other.trust.add(self.key, None).unwrap();
         let target = other.cables.local_addr().unwrap().to_string().parse().unwrap();
-        self.cables.connect(target).await.unwrap();
+        self.cables.connect(target, crate::cables::Keep::Always).await.unwrap();
         until("the cable is up", || self.is_up() && other.is_up()).await;
     }
 
@@ -150,7 +150,7 @@ fn a_panic_among_strangers(is_meant: fn(&[u8]) -> bool) {
         TRAP.set(Some((Place::Sent, is_meant)));
         let stranger = quinn::Endpoint::client("127.0.0.1:0".parse().unwrap()).unwrap();
         let crypto = crate::tls::Tls::new(&Identity::generate().unwrap(), Trust::in_memory([]));
-        let tls = crypto.unwrap().client(Default::default()).unwrap();
+        let tls = crypto.unwrap().client(Default::default(), crate::tls::Purpose::Cable).unwrap();
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).unwrap();
         let config = quinn::ClientConfig::new(std::sync::Arc::new(crypto));
         let knocks: Vec<_> = (0..300)

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cable::cables::Keep;
 use cable::hello::Introduction;
 use cable::{CableEvent, CableId, Cables, CablesConfig, Identity, Link, PublicKey, Target, Trust};
 use control::status::{CableState, CableStatus};
@@ -32,6 +33,27 @@ pub(crate) fn run_for(limit: Duration, test: impl Future<Output = ()>) {
     let in_time = async { tokio::time::timeout(limit, test).await };
     let done = runtime.block_on(LocalSet::new().run_until(in_time));
     done.expect("the test hangs");
+}
+
+/// Runs all at the same time, and gives what came of each.
+pub(crate) async fn all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut futures: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    std::future::poll_fn(|context| {
+        for (future, result) in &mut futures {
+            if result.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *result = Some(value);
+            }
+        }
+        if futures.iter().all(|(_, result)| result.is_some()) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    futures.into_iter().filter_map(|(_, result)| result).collect()
 }
 
 /// Waits for a condition.
@@ -126,6 +148,14 @@ impl Home {
         self.start_at("127.0.0.1:0".parse().unwrap())
     }
 
+    /// A node that belongs to a mesh: the one that its directory tells of, or one of its own.
+    pub(crate) fn start_member(&self, name: &str) -> Node {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let mut node = Node::start_as(self.path(), Some(listen), Some(name));
+        node.home = Some(self.directory.clone());
+        node
+    }
+
     pub(crate) fn start_at(&self, listen: SocketAddr) -> Node {
         let mut node = Node::start(self.path(), Some(listen));
         node.home = Some(self.directory.clone());
@@ -135,9 +165,16 @@ impl Home {
 
 impl Node {
     pub(crate) fn start(state: &Path, listen: Option<SocketAddr>) -> Self {
+        Self::start_as(state, listen, None)
+    }
+
+    fn start_as(state: &Path, listen: Option<SocketAddr>, member: Option<&str>) -> Self {
         let identity = Identity::load_or_generate(state).unwrap();
         let key = identity.public();
         let trust = Trust::load(state).unwrap();
+        if let Some(name) = member {
+            trust.belong(Some(state), &identity, name).unwrap();
+        }
         let config = CablesConfig {
             listen,
             state: Some(state.to_owned()),
@@ -171,7 +208,7 @@ impl Node {
 
     pub(crate) async fn connect(&self, to: SocketAddr) -> CableId {
         let target: Target = to.to_string().parse().unwrap();
-        self.cables.connect(target).await.unwrap().0
+        self.cables.connect(target, Keep::Always).await.unwrap().0
     }
 
     pub(crate) fn status(&self, cable: CableId) -> Option<CableStatus> {

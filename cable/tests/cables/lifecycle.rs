@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use cable::cables::CableError;
+use cable::cables::{CableError, Keep};
 use cable::transport::{HANDSHAKE_TIMEOUT, IDLE_TIMEOUT};
 use control::status::CableState;
 use tokio::sync::oneshot;
@@ -231,7 +231,7 @@ fn a_name_that_nobody_has_is_refused_and_nothing_is_kept() {
         let a = home.start();
         // A label of a name has at most 63 octets (RFC 1035 2.3.4): no resolver has to be asked.
         let name = format!("{}.invalid", "x".repeat(64));
-        let refused = a.cables.connect(name.parse().unwrap()).await;
+        let refused = a.cables.connect(name.parse().unwrap(), Keep::Always).await;
         assert!(matches!(refused, Err(CableError::Unresolved(..))), "{refused:?}");
         assert_eq!(a.cables.statuses(), []);
         assert!(!home.path().join("cables.json").exists());
@@ -244,13 +244,19 @@ fn a_target_is_dialled_by_one_cable_however_often_it_is_asked_for() {
         let (a, b) = linked().await;
         let known = a.cables.statuses().remove(0).id;
         let target = || b.address().to_string().parse().unwrap();
-        let (one, two) = tokio::join!(a.cables.connect(target()), a.cables.connect(target()));
+        let (one, two) = tokio::join!(
+            a.cables.connect(target(), Keep::Always),
+            a.cables.connect(target(), Keep::Always)
+        );
         for (cable, created) in [one.unwrap(), two.unwrap()] {
             assert_eq!((cable.to_string(), created), (known.clone(), false));
         }
         // A name has to be resolved, which takes a while.
         let target = || "localhost:9".parse().unwrap();
-        let (one, two) = tokio::join!(a.cables.connect(target()), a.cables.connect(target()));
+        let (one, two) = tokio::join!(
+            a.cables.connect(target(), Keep::Always),
+            a.cables.connect(target(), Keep::Always)
+        );
         let (one, two) = (one.unwrap(), two.unwrap());
         assert_eq!(one.0, two.0);
         assert!(one.1 != two.1, "one of them has made it");

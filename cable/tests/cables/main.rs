@@ -5,6 +5,7 @@
 //! | every frame arrive, and what becomes of too many | [`frames`] |
 //! | narrow, shrinking and crowded paths | [`paths`] |
 //! | who is let in | [`trust`] |
+//! | inviting, joining, putting out | [`enrolment`] |
 //! | peers that speak otherwise, or not at all | [`peers`] |
 //! | two cables between the same two nodes | [`twins`] |
 //! | restarts, connect and disconnect | [`lifecycle`] |
@@ -14,6 +15,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
+mod enrolment;
 mod frames;
 mod garbage;
 mod handmade;

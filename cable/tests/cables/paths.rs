@@ -158,6 +158,7 @@ fn a_flood_of_frames_does_not_starve_the_control_stream() {
             cable: 0,
             max_frame: 1514,
             takes_vnet: false,
+            has_roster: false,
         };
         let flooded = Rc::new(Link::new(a.connection.clone(), peer));
         let waiting = Rc::new(Cell::new(true));

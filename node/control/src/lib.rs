@@ -36,6 +36,7 @@
 //! |---|---|
 //! | a command or its answer | [`message`] |
 //! | a lease, a forwarded port | [`gateway`] |
+//! | an invitation, a member | [`membership`] |
 //! | a field of `status`, `ports` or `macs` | [`status`] |
 //! | a field of `nodes`, `cables` or `trace` | [`network`] |
 //! | an event or its sentence | [`event`] |
@@ -48,6 +49,7 @@
 
 pub mod event;
 pub mod gateway;
+pub mod membership;
 pub mod message;
 pub mod network;
 pub mod path;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Told;
 use crate::gateway::{ForwardView, LeaseView};
+use crate::membership::{AttemptStatus, InviteStatus, NewInvitation, TokenText};
 use crate::network::{CableDetail, NodeStatus, Ping, Trace};
 use crate::status::{MacEntry, PortStatus, Status};
 use crate::wire::{WireChange, WireProfile, WireStatus, WireTarget};
@@ -97,9 +98,51 @@ pub enum Request {
     },
     /// Make a cable and keep it: it is redialled for ever and after every restart.
     Connect {
-        /// `HOST`, `HOST:PORT`, `[IPV6]:PORT`.
+        /// The name or key of a member; or `HOST`, `HOST:PORT`, `[IPV6]:PORT`.
         address: String,
+        /// Whether it is forgotten when this node ends.
+        #[serde(default)]
+        once: bool,
     },
+    /// Invite another node into this one's mesh.
+    Invite {
+        /// What it will be called; by default as it calls itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// What it will be allowed to do: any of `switch`, `gateway`, `admin`.
+        #[serde(default)]
+        roles: Vec<String>,
+        /// For how long the invitation can be used; by default for a day.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_seconds: Option<u64>,
+        /// For how long the membership lasts; by default for ever.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasts_seconds: Option<u64>,
+    },
+    /// Every invitation that is remembered, and who came to this node with one.
+    Invites,
+    /// Take an invitation back.
+    Uninvite {
+        /// As `invites` shows it.
+        id: String,
+    },
+    /// Join the mesh of an invitation, and keep a cable to the node that lets this one in.
+    Join {
+        /// The line that `invite` gave.
+        token: TokenText,
+        /// What to be called there; by default the node's name, or its host's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+    },
+    /// Put a member out of the mesh.
+    Revoke {
+        /// Its name or key.
+        member: String,
+    },
+    /// Leave the mesh: this node is alone in one of its own again.
+    Leave,
+    /// Make a new key for this node, which takes effect at its next start.
+    RotateKey,
     /// Pull a cable out and forget it.
     Disconnect {
         /// Cable id (`c1`), address as given to `connect`, peer name or peer key.
@@ -178,6 +221,7 @@ impl Request {
             | Self::Events { .. }
             | Self::Leases
             | Self::Forwards
+            | Self::Invites
             | Self::Wires
             | Self::WireProfiles => Right::View,
             Self::Wire { change, .. } if *change == WireChange::default() => Right::View,
@@ -244,6 +288,26 @@ pub enum Answer {
         cable: String,
         /// False when it was there before.
         created: bool,
+    },
+    /// Answer to [`Request::Invite`].
+    Invitation(NewInvitation),
+    /// Answer to [`Request::Invites`].
+    Invites {
+        /// Open ones first.
+        invites: Vec<InviteStatus>,
+        /// The latest first.
+        attempts: Vec<AttemptStatus>,
+    },
+    /// Answer to [`Request::Join`].
+    Joined {
+        /// What this node is called now.
+        name: String,
+        /// Who let it in.
+        by: String,
+        /// The cable to that node.
+        cable: String,
+        /// Where it leads.
+        address: String,
     },
     /// Answer to [`Request::Wires`], and to [`Request::Wire`] with that one.
     Wires {

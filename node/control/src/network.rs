@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::membership::MemberStatus;
 use crate::status::CableStatus;
 
 /// One node, as this one sees it.
@@ -14,8 +15,9 @@ pub struct NodeStatus {
     pub name: String,
     /// Its public key in text form.
     pub key: String,
-    /// Its short name in frames, in hexadecimal; new at each of its starts.
-    pub nick: String,
+    /// Its short name in frames, in hexadecimal; new at each of its starts. None of a member that is
+    /// not there.
+    pub nick: Option<String>,
     /// Whether it is this node.
     pub own: bool,
     /// Whether there is a way to it.
@@ -37,8 +39,11 @@ pub struct NodeStatus {
     /// What it has of the gateway's role: its address when it is the gateway.
     #[serde(default)]
     pub gateway: Option<GatewayRole>,
-    /// Time since it last told something new about its cables.
-    pub news_age_seconds: f64,
+    /// Time since it last told something new about its cables; none of a member that is not there.
+    pub news_age_seconds: Option<f64>,
+    /// What the mesh's roster says of it; none of a node whose key was trusted by hand.
+    #[serde(default)]
+    pub member: Option<MemberStatus>,
 }
 
 /// What a node has of the gateway's role.

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What a node is called unless its operator gives it a name.
+pub const DEFAULT_NAME: &str = "default";
+
 /// Who the program runs as and what its environment says; read once by each program.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {

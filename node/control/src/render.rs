@@ -1,6 +1,7 @@
 //! Views as text for a terminal: pure functions from a view to a string.
 
 mod gateway;
+mod membership;
 mod network;
 mod wire;
 
@@ -8,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 pub use gateway::{forwards, leases};
+pub use membership::{invitation, invites};
 
 pub use self::wire::{wire_profiles, wires};
 use crate::status::{CableState, CableStatus, MacEntry, PortStatus, RefusedBy, Status, Strangers};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use cable::link::Peer;
-use cable::{Link, Signer};
+use cable::{Link, Notary};
 use ether::{FrameHeader, MacAddr, VlanId};
 use fabric::{
     Change, Classified, DropReason, Floods, Location, PortId, RemoteId, Station, announces,
@@ -20,6 +20,7 @@ use mesh::framing::RecordHeader;
 use mesh::message::{Message, Name};
 use mesh::packet::{MAX_SEEN, SeenStation, Stations};
 use mesh::probe::PortClass;
+use mesh::record::Contact;
 use mesh::{Mesh, Nick};
 use tokio::sync::oneshot;
 
@@ -39,6 +40,24 @@ impl Plane {
         self.mesh.handle_link_up(LinkId(port.0), neighbour, now)?;
         self.mesh_wake.notify_one();
         Ok(())
+    }
+
+    /// Says where this node is found, and gives where nodes say that they are.
+    pub(crate) fn exchange_contacts(
+        &mut self,
+        own: Vec<Contact>,
+        now: Instant,
+    ) -> Vec<(NodeKey, Vec<Contact>)> {
+        self.mesh.handle_contacts(own, now);
+        self.mesh_wake.notify_one();
+        self.mesh.contacts()
+    }
+
+    /// The interfaces of this host that are plugged in here.
+    pub(crate) fn interfaces(&self) -> Vec<String> {
+        let endpoints = self.ports().flat_map(|(_, port)| &port.endpoints);
+        let taps = endpoints.filter(|endpoint| matches!(endpoint.io, PortIo::Tap(_)));
+        taps.map(|endpoint| endpoint.description.clone()).collect()
     }
 
     /// A cable is about to be unplugged.
@@ -79,7 +98,7 @@ impl Plane {
     }
 
     /// What the mesh knows.
-    pub(crate) fn mesh(&self) -> &Mesh<Signer> {
+    pub(crate) fn mesh(&self) -> &Mesh<Notary> {
         &self.mesh
     }
 

@@ -148,7 +148,8 @@ fn stations_are_filtered_by_node_and_vlan() {
 
 #[test]
 fn nodes_are_listed_by_distance_with_the_next_on_the_way() {
-    let mut reading = NodesReading { nodes: chain(), cables: Vec::new() };
+    let mut reading =
+        NodesReading { nodes: chain(), cables: Vec::new(), members: Vec::new(), wall: 0 };
     reading.nodes.known.reverse();
     let views = nodes(&reading);
     let brief: Vec<_> =
@@ -167,7 +168,12 @@ fn nodes_are_listed_by_distance_with_the_next_on_the_way() {
 #[test]
 fn a_node_out_of_reach_is_listed_last_with_what_is_known_of_why() {
     let why = |nodes_known, cables: &[CableStatus]| {
-        let views = nodes(&NodesReading { nodes: nodes_known, cables: cables.to_vec() });
+        let views = nodes(&NodesReading {
+            nodes: nodes_known,
+            cables: cables.to_vec(),
+            members: Vec::new(),
+            wall: 0,
+        });
         let last = views.last().unwrap();
         assert!(last.name == "c" && !last.reachable && last.hops.is_none(), "{last:?}");
         last.reason.clone().unwrap()
@@ -180,7 +186,8 @@ fn a_node_out_of_reach_is_listed_last_with_what_is_known_of_why() {
     both.known.swap(1, 2);
     both.known.remove(2);
     both.known.push(view(B, "b", None, &[(C, 1)]));
-    let views = nodes(&NodesReading { nodes: both, cables: Vec::new() });
+    let views =
+        nodes(&NodesReading { nodes: both, cables: Vec::new(), members: Vec::new(), wall: 0 });
     let c = views.iter().find(|node| node.name == "c").unwrap();
     assert!(c.reason.as_ref().unwrap().contains("no way leads there either"), "{c:?}");
 

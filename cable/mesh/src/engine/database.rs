@@ -401,6 +401,10 @@ fn check_body(record: &Record) -> Result<Option<LinkState>, RefusalReason> {
             Some(claims) if claims.iter().all(GatewayClaim::is_plausible) => Ok(None),
             _ => Err(RefusalReason::Body),
         },
+        Slot::CONTACTS => {
+            let contacts = record.decode::<crate::record::Contacts>();
+            contacts.map(|_| None).ok_or(RefusalReason::Body)
+        }
         slot if slot.is_page() => match record.decode::<StationPage>() {
             Some(page) if station_page_is_plausible(&page) => Ok(None),
             _ => Err(RefusalReason::Body),

@@ -12,7 +12,7 @@ use super::{Config, Mesh};
 use crate::authority::{Authority, NodeKey};
 use crate::message::Bounded;
 use crate::nick::Nick;
-use crate::record::{Incarnation, LinkEntry, LinkState, Record, Slot, Version};
+use crate::record::{Contact, Contacts, Incarnation, LinkEntry, LinkState, Record, Slot, Version};
 
 /// Link states: a change is told at once, five in a row, then ten a second.
 const ISSUE_BURST: u32 = 5;
@@ -44,6 +44,8 @@ pub(super) struct Origin {
     /// When to look again for a node with this one's nick.
     nick_at: Option<Instant>,
     pub(super) is_leaving: bool,
+    /// Where this node can be reached, as it was last told.
+    contacts: Contacts,
 }
 
 impl Origin {
@@ -64,6 +66,7 @@ impl Origin {
             nick_budget: Budget::new(NICK_BURST, NICK_INTERVAL, now),
             nick_at: None,
             is_leaving: false,
+            contacts: Contacts::default(),
         }
     }
 
@@ -183,7 +186,26 @@ impl<A: Authority> Mesh<A> {
         self.issue_link_state(now);
         self.renew_notices(now);
         self.renew_gateway(now);
+        if self.origin.contacts != Contacts::default() {
+            self.issue_contacts(now);
+        }
         self.flush_all(now);
+    }
+
+    /// Says where this node can be reached, the best address first. Nothing is told when that is what
+    /// was told last.
+    pub fn handle_contacts(&mut self, addresses: Vec<Contact>, now: Instant) {
+        let now = self.advance(now);
+        let contacts = Contacts { addresses: Bounded::truncated(addresses) };
+        if contacts != self.origin.contacts {
+            self.origin.contacts = contacts;
+            self.issue_contacts(now);
+        }
+    }
+
+    fn issue_contacts(&mut self, now: Instant) {
+        let contacts = self.origin.contacts.clone();
+        self.issue(Slot::CONTACTS, &contacts, now);
     }
 
     /// Draws a new nick, as another node has the present one too.

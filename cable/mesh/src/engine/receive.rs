@@ -50,6 +50,12 @@ impl<A: Authority> Mesh<A> {
                 self.handle_slots(id, &slots);
                 Ok(())
             }
+            // Who belongs to the mesh is settled before a cable is one of it.
+            Message::RosterDigest(_)
+            | Message::Roster(_)
+            | Message::Join(_)
+            | Message::Welcome(_)
+            | Message::Unwelcome(_) => Err(ProtocolFault::Misplaced),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::database::Node;
 use super::event::RefusalReason;
 use super::{LinkId, Mesh, gateways};
 use crate::authority::{Authority, NodeKey};
 use crate::message::Name;
 use crate::nick::Nick;
-use crate::record::{GatewayClaim, Slot};
+use crate::record::{Contact, Contacts, GatewayClaim, Slot};
 
 /// What has happened since the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -182,6 +183,15 @@ impl<A: Authority> Mesh<A> {
                 age: now.saturating_duration_since(node.updated),
             })
             .collect()
+    }
+
+    /// Where nodes can be reached, as they say, by key.
+    pub fn contacts(&self) -> Vec<(NodeKey, Vec<Contact>)> {
+        let of = |(_, node): (_, &Node)| {
+            let told: Contacts = node.records.get(&Slot::CONTACTS)?.decode()?;
+            Some((node.key, told.addresses.into_vec()))
+        };
+        self.database.iter().filter_map(of).collect()
     }
 
     /// This node's cables, by number.

@@ -16,6 +16,11 @@ const KIND_CABLE: u8 = 2;
 const KIND_RECORDS: u8 = 3;
 const KIND_DIGEST: u8 = 4;
 const KIND_SLOTS: u8 = 5;
+const KIND_ROSTER_DIGEST: u8 = 16;
+const KIND_ROSTER: u8 = 17;
+const KIND_JOIN: u8 = 18;
+const KIND_WELCOME: u8 = 19;
+const KIND_UNWELCOME: u8 = 20;
 
 /// The control stream cannot be understood any more: close the connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +60,11 @@ pub fn encode(message: &Message) -> Vec<u8> {
         Message::Records(records) => encode_fields(KIND_RECORDS, records),
         Message::Digest(digest) => encode_fields(KIND_DIGEST, digest),
         Message::Slots(slots) => encode_fields(KIND_SLOTS, slots),
+        Message::RosterDigest(digest) => encode_fields(KIND_ROSTER_DIGEST, digest),
+        Message::Roster(entries) => encode_fields(KIND_ROSTER, entries),
+        Message::Join(join) => encode_fields(KIND_JOIN, join),
+        Message::Welcome(welcome) => encode_fields(KIND_WELCOME, welcome),
+        Message::Unwelcome(unwelcome) => encode_fields(KIND_UNWELCOME, unwelcome),
     }
 }
 
@@ -168,6 +178,11 @@ impl Decoder {
                 KIND_RECORDS => decode_fields(kind, fields).map(Message::Records),
                 KIND_DIGEST => decode_fields(kind, fields).map(Message::Digest),
                 KIND_SLOTS => decode_fields(kind, fields).map(Message::Slots),
+                KIND_ROSTER_DIGEST => decode_fields(kind, fields).map(Message::RosterDigest),
+                KIND_ROSTER => decode_fields(kind, fields).map(Message::Roster),
+                KIND_JOIN => decode_fields(kind, fields).map(Message::Join),
+                KIND_WELCOME => decode_fields(kind, fields).map(Message::Welcome),
+                KIND_UNWELCOME => decode_fields(kind, fields).map(Message::Unwelcome),
                 _ => {
                     self.skipped += 1;
                     continue;

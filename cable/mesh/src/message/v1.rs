@@ -4,6 +4,8 @@
 //! A new field, or another order of fields, is another version. [`Hello`] is decoded before the
 //! version is agreed, so that it stays as it is in all versions under the same ALPN name.
 
+mod roster;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,10 @@ use super::text::Name;
 use crate::authority::NodeKey;
 use crate::nick::Nick;
 use crate::record::{Incarnation, Record, Slot};
+
+pub use roster::{
+    Join, JoinRefusal, MAX_ROSTER_ENTRIES, MeshId, RosterDigest, RosterEntries, Unwelcome, Welcome,
+};
 
 /// The most records in one message. With small ones it is this that ends a message, with large ones
 /// it is their octets.
@@ -34,6 +40,16 @@ pub enum Message {
     Digest(Digest),
     /// What the sender knows of one node.
     Slots(Slots),
+    /// What the sender's roster is, in short.
+    RosterDigest(RosterDigest),
+    /// News of who belongs to the mesh.
+    Roster(RosterEntries),
+    /// Asks to be let in; only on a connection to that end, as its first message.
+    Join(Join),
+    /// The answer, if it is yes.
+    Welcome(Welcome),
+    /// The answer, if it is no.
+    Unwelcome(Unwelcome),
 }
 
 /// What the sender calls this cable in its records.
@@ -149,6 +165,10 @@ pub struct Capabilities(pub u32);
 impl Capabilities {
     /// Records with a virtio-net header are taken, and with them super-frames.
     pub const VNET: Self = Self(1 << 0);
+
+    /// The sender compares rosters before the cable is used: [`Message::RosterDigest`] follows its
+    /// `Hello`.
+    pub const ROSTER: Self = Self(1 << 1);
 
     /// Whether all of `other` are in this set.
     pub const fn contains(self, other: Self) -> bool {

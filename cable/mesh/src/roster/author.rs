@@ -125,7 +125,7 @@ impl Roster {
         let wanted = if invitation.name.as_str().is_empty() { name } else { &invitation.name };
         let member = Membership {
             name: self.free_name(wanted, key, now),
-            roles: invitation.roles,
+            roles: self.with_past(key, invitation.roles),
             joined: now,
             expires: if invitation.lasts == 0 { 0 } else { now.saturating_add(invitation.lasts) },
             invite: Some(*invite),
@@ -135,6 +135,12 @@ impl Roster {
             self.say(*key, Statement::Member(member), sealer),
             self.say(*invite, closed, sealer),
         ])
+    }
+
+    /// What a key may do from now on, and that it has been an administrator, if it has.
+    fn with_past(&self, key: &NodeKey, roles: Roles) -> Roles {
+        let is_former = self.authors.contains(key) && !roles.contains(Roles::ADMIN);
+        if is_former { roles.union(Roles::FORMER_ADMIN) } else { roles }
     }
 
     /// The name, or the name and a number, whichever no other member has.
@@ -170,7 +176,8 @@ impl Roster {
     ) -> Result<Vec<Entry>, AuthorError> {
         self.require_admin(sealer, now)?;
         if key == sealer.key() {
-            let others = self.members(now).any(|(other, _)| other != key && self.is_admin(&other, now));
+            let others =
+                self.members(now).any(|(other, _)| other != key && self.is_admin(&other, now));
             if !others {
                 return Err(AuthorError::LastAdmin);
             }
@@ -185,9 +192,10 @@ impl Roster {
         after.extend(said.iter().map(|entry| (entry.place(), entry.clone())));
         let after = Evaluation::of(&self.founding, &after);
         for (other, member) in self.members(now) {
-            let stays = after.decisions.get(&other).is_some_and(
-                |decision| matches!(decision, Decision::Member(m) if *m == member),
-            );
+            let stays = after
+                .decisions
+                .get(&other)
+                .is_some_and(|decision| matches!(decision, Decision::Member(m) if *m == member));
             if !stays && !line.contains(&other) {
                 said.push(self.say(other, Statement::Member(member), sealer));
             }
@@ -197,7 +205,8 @@ impl Roster {
 
     /// A key, those that it follows, and those that follow it.
     fn line_of(&self, key: NodeKey) -> Vec<NodeKey> {
-        let mut line: Vec<NodeKey> = self.known.contains_key(&key).then_some(key).into_iter().collect();
+        let mut line: Vec<NodeKey> =
+            self.known.contains_key(&key).then_some(key).into_iter().collect();
         let mut at = 0;
         while let Some(key) = line.get(at).copied() {
             at += 1;

@@ -39,6 +39,9 @@ impl Roles {
     /// May invite and revoke.
     pub const ADMIN: Self = Self(1 << 1);
 
+    /// May not any more: what it signed is then still known, though it counts no more.
+    pub const FORMER_ADMIN: Self = Self(1 << 7);
+
     /// Whether all of `other` are in this set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -2,8 +2,8 @@
 
 use mesh::authority::Signature;
 use mesh::roster::{
-    Entry, Founding, Membership, Roles, Roster, Standing, Statement, Succession, consent_octets,
-    Sealer as _,
+    Entry, Founding, Membership, Roles, Roster, Sealer as _, Standing, Statement, Succession,
+    consent_octets,
 };
 
 use crate::lab::{
@@ -21,8 +21,13 @@ fn a_member_that_is_no_administrator_admits_nobody_and_puts_nobody_out() {
     let before = answers(&roster);
     for serial in [1, u64::MAX] {
         for (subject, roles) in [(2, Roles::ADMIN), (9, Roles::SWITCH)] {
-            let entry =
-                Entry::sign(roster.founding(), keys(subject).0, serial, membership(roles), &keys(2));
+            let entry = Entry::sign(
+                roster.founding(),
+                keys(subject).0,
+                serial,
+                membership(roles),
+                &keys(2),
+            );
             assert!(is_unfounded(&mut roster, entry));
         }
     }

@@ -3,7 +3,7 @@
 use mesh::roster::{AuthorError, Invitation, Roles, Standing};
 
 use crate::lab::{
-    DAY, InvitationState, NOW, admission, admit, founded, invite, invitation, joined, keys, member,
+    DAY, InvitationState, NOW, admission, admit, founded, invitation, invite, joined, keys, member,
     members, merge, name, revoke,
 };
 
@@ -32,7 +32,10 @@ fn any_administrator_honours_an_invitation_and_nobody_else() {
     invite(&mut roster, keys(1), ticket, Roles::SWITCH);
     let by_a_switch = roster.admit(&admission(4, ticket), NOW, &keys(3));
     assert_eq!(by_a_switch, Err(AuthorError::NotAdmin));
-    assert_eq!(roster.invite(keys(7).0, invitation(Roles::ADMIN), NOW, &keys(3)), Err(AuthorError::NotAdmin));
+    assert_eq!(
+        roster.invite(keys(7).0, invitation(Roles::ADMIN), NOW, &keys(3)),
+        Err(AuthorError::NotAdmin)
+    );
     let entries = roster.admit(&admission(4, ticket), NOW, &keys(2)).unwrap();
     merge(&mut roster, entries);
     assert_eq!(members(&roster), [1, 2, 3, 4]);
@@ -86,6 +89,21 @@ fn who_was_put_out_is_out_until_invited_anew_with_the_same_key() {
     // Nor can the first one be used now that the key came with another.
     let stranger = roster.admit(&admission(3, keys(1002)), NOW, &keys(1)).unwrap_err();
     assert_eq!(stranger, AuthorError::Invitation(InvitationState::TakenBack));
+}
+
+#[test]
+fn an_administrator_that_is_invited_again_as_less_is_no_administrator() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    invite(&mut roster, keys(2), keys(100), Roles::ADMIN);
+    invite(&mut roster, keys(1), keys(101), Roles::SWITCH);
+    let entries = roster.admit(&admission(2, keys(101)), NOW, &keys(1)).unwrap();
+    merge(&mut roster, entries);
+    assert!(!roster.has_authority(&keys(2).0));
+    assert_eq!(roster.invitation(&keys(100).0, NOW), InvitationState::Unknown);
+    // Whoever hears of all this at once knows as much.
+    let mut told = mesh::Roster::new(*roster.founding());
+    assert_eq!(merge(&mut told, roster.entries_in_order()).unfounded, 0);
 }
 
 #[test]

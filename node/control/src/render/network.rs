@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::membership::span;
 use super::{Table, bytes, counts, duration, or_dash, state};
 use crate::event::in_local_time;
 use crate::message::Heard;
@@ -15,7 +16,8 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
     for node in nodes {
         *called.entry(&node.name).or_default() += 1;
     }
-    let mut table = Table::new(&["NODE", "HOPS", "RTT", "NEXT", "CABLES", "STATIONS", "NEWS", ""]);
+    let mut table =
+        Table::new(&["NODE", "ROLE", "HOPS", "RTT", "NEXT", "CABLES", "STATIONS", "NEWS", ""]);
     for node in nodes {
         let key = node.key.get(..8).unwrap_or(&node.key);
         table.row([
@@ -23,12 +25,13 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
                 Some(1) if !node.name.is_empty() => node.name.clone(),
                 _ => format!("{} ({key})", node.name),
             },
+            or_dash(node.member.as_ref().map(|member| member.roles.join(", "))),
             or_dash(node.hops.map(|hops| hops.to_string())),
             or_dash(node.rtt_ms.filter(|_| !node.own).map(tenths)),
             or_dash(node.next.clone()),
             node.cables.to_string(),
             node.stations.to_string(),
-            format!("{} ago", duration(node.news_age_seconds)),
+            or_dash(node.news_age_seconds.map(|seconds| format!("{} ago", duration(seconds)))),
             remarks(node),
         ]);
     }
@@ -45,7 +48,15 @@ fn remarks(node: &NodeStatus) -> String {
         true => format!("gateway {}", role.address),
         false => "stands by as gateway".to_owned(),
     });
-    place.into_iter().chain(role).collect::<Vec<_>>().join(", ")
+    let end = node.member.as_ref().and_then(|member| {
+        match (member.state.as_str(), member.expires_in_seconds) {
+            ("member", Some(seconds)) => Some(format!("membership ends in {}", span(seconds))),
+            ("expired", _) => Some("its membership has ended".to_owned()),
+            ("revoked", _) => Some("it was revoked".to_owned()),
+            _ => None,
+        }
+    });
+    place.into_iter().chain(role).chain(end).collect::<Vec<_>>().join(", ")
 }
 
 /// The answer to `vdecable cables`: a table, and below it what is to be said of those that are down.

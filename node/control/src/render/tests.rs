@@ -1,6 +1,7 @@
 //! Golden screens: what a person sees.
 
 use super::*;
+use crate::membership::MemberStatus;
 use crate::network::{CableDetail, Hop, NodeStatus, Trace};
 use crate::status::RefusedKey;
 
@@ -193,7 +194,7 @@ fn node(name: &str, key: &str, hops: Option<u16>) -> NodeStatus {
     NodeStatus {
         name: name.into(),
         key: key.into(),
-        nick: "0000000a".into(),
+        nick: Some("0000000a".into()),
         own: hops == Some(0),
         reachable: hops.is_some(),
         reason: hops.is_none().then(|| "shut down".into()),
@@ -204,7 +205,8 @@ fn node(name: &str, key: &str, hops: Option<u16>) -> NodeStatus {
         cables: 2,
         stations: 4,
         gateway: None,
-        news_age_seconds: 12.0,
+        news_age_seconds: Some(12.0),
+        member: None,
     }
 }
 
@@ -212,17 +214,33 @@ fn node(name: &str, key: &str, hops: Option<u16>) -> NodeStatus {
 fn nodes_are_a_table_in_which_equal_names_are_told_apart() {
     assert_eq!(
         nodes(&[
-            node("a", "aaaaaaaaaaaa", Some(0)),
-            node("b", "bbbbbbbbbbbb", Some(1)),
+            NodeStatus {
+                member: Some(MemberStatus {
+                    state: "member".into(),
+                    roles: vec!["admin".into(), "gateway".into()],
+                    expires_unix: None,
+                    expires_in_seconds: None,
+                }),
+                ..node("a", "aaaaaaaaaaaa", Some(0))
+            },
+            NodeStatus {
+                member: Some(MemberStatus {
+                    state: "member".into(),
+                    roles: vec!["switch".into()],
+                    expires_unix: Some(9),
+                    expires_in_seconds: Some(7200),
+                }),
+                ..node("b", "bbbbbbbbbbbb", Some(1))
+            },
             node("c", "cccccccccccc", Some(2)),
             node("c", "dddddddddddd", None),
         ]),
         "\
-NODE          HOPS  RTT     NEXT  CABLES  STATIONS  NEWS
-a             0     -       -     2       4         12 s ago  this node
-b             1     0.3 ms  b     2       4         12 s ago
-c (cccccccc)  2     0.6 ms  b     2       4         12 s ago
-c (dddddddd)  -     -       -     2       4         12 s ago  unreachable: shut down
+NODE          ROLE            HOPS  RTT     NEXT  CABLES  STATIONS  NEWS
+a             admin, gateway  0     -       -     2       4         12 s ago  this node
+b             switch          1     0.3 ms  b     2       4         12 s ago  membership ends in 2 h
+c (cccccccc)  -               2     0.6 ms  b     2       4         12 s ago
+c (dddddddd)  -               -     -       -     2       4         12 s ago  unreachable: shut down
 "
     );
 }

@@ -1,0 +1,380 @@
+//! Invitations, joining and leaving, as one node carries them out.
+
+use std::time::Duration;
+
+use mesh::message::{Join, JoinRefusal, MeshId, Message, Name, RosterDigest, Welcome};
+use mesh::roster::{
+    Admission, AuthorError, Checker as _, Entry, Founding, Invitation, InvitationState, Roles,
+    Sealer as _, Standing,
+};
+
+use super::membership::{Membership, RosterError};
+use super::{Inner, Trust};
+use crate::address::Target;
+use crate::calendar::unix_seconds;
+use crate::identity::{Identity, PublicKey};
+use crate::invitation::{Token, mesh_id};
+use crate::signer::{Signatures, Signer};
+
+/// What an invitation offers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// What the new member will be called; none: as it calls itself.
+    pub name: Option<String>,
+    /// What it will be allowed to do.
+    pub roles: Roles,
+    /// For how long the invitation can be used.
+    pub expires: Duration,
+    /// For how long the membership lasts; none: for ever.
+    pub lasts: Option<Duration>,
+}
+
+/// An invitation that is remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InviteView {
+    /// The beginning of its public key: enough to name it.
+    pub id: String,
+    /// Who made it.
+    pub by: String,
+    /// What has become of it.
+    pub state: InvitationState,
+}
+
+/// A key that is or was a member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberView {
+    /// Its key.
+    pub key: PublicKey,
+    /// What the mesh calls it.
+    pub name: String,
+    /// What it is now.
+    pub standing: Standing,
+}
+
+/// A stranger's request was honoured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Honoured {
+    /// What to answer.
+    pub welcome: Welcome,
+    /// The roster that goes with it.
+    pub roster: Vec<Message>,
+}
+
+/// A member that was put out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Removed {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its name.
+    pub name: String,
+    /// Whether what it signs as an administrator still counts, because it is no lower than this
+    /// node; an administrator nearer to the founder can end that.
+    pub keeps_voice: bool,
+}
+
+/// What the stranger's invitation signs: this TLS session, the key that it proved in it, and the
+/// name that it wants. `session` is what TLS exports under [`SESSION_LABEL`].
+fn challenge(session: &[u8; 32], stranger: PublicKey, mesh: MeshId, name: &Name) -> Vec<u8> {
+    let mut octets = b"vdecable join 1\0".to_vec();
+    octets.extend(session);
+    octets.extend(stranger.octets());
+    octets.extend(mesh.0);
+    octets.extend(name.as_str().as_bytes());
+    octets
+}
+
+/// The label of RFC 5705 under which both ends draw the same octets from their session.
+pub(crate) const SESSION_LABEL: &[u8] = b"EXPORTER-vdecable-join-1";
+
+/// Asks for what an invitation promises, in a session of which both ends draw the same octets.
+pub fn request(token: &Token, session: &[u8; 32], own: PublicKey, name: &Name) -> Join {
+    let ticket = token.ticket();
+    Join {
+        mesh: token.mesh,
+        invite: ticket.key(),
+        name: name.clone(),
+        software: Name::lossy(concat!("vdenode ", env!("CARGO_PKG_VERSION"))),
+        proof: ticket.seal(&challenge(session, own, token.mesh, name)),
+    }
+}
+
+impl Inner {
+    fn mesh(&self) -> Result<&Membership, RosterError> {
+        self.membership.as_ref().ok_or(RosterError::NoMesh)
+    }
+
+    fn mesh_mut(&mut self) -> Result<&mut Membership, RosterError> {
+        self.membership.as_mut().ok_or(RosterError::NoMesh)
+    }
+}
+
+impl Trust {
+    /// Makes an invitation: the token, to be handed over, and when it ends.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn invite(
+        &self,
+        offer: &Offer,
+        addresses: Vec<Target>,
+    ) -> Result<(Token, u64), RosterError> {
+        let mut inner = self.inner();
+        let mesh = inner.mesh_mut()?;
+        let now = unix_seconds();
+        let token = Token::generate(mesh.mesh_id(), addresses).ok_or(RosterError::Random)?;
+        let expires = now.saturating_add(offer.expires.as_secs().max(1));
+        let invitation = Invitation {
+            name: offer.name.as_deref().map(Name::lossy).unwrap_or_default(),
+            roles: offer.roles,
+            expires,
+            lasts: offer.lasts.map_or(0, |lasts| lasts.as_secs().max(1)),
+        };
+        let entry = mesh.roster.invite(token.ticket().key(), invitation, now, mesh.signer())?;
+        mesh.say(vec![entry])?;
+        Ok((token, expires))
+    }
+
+    /// The invitations that are remembered, open ones first.
+    pub fn invites(&self) -> Vec<InviteView> {
+        let (inner, now) = (self.inner(), unix_seconds());
+        let Ok(mesh) = inner.mesh() else { return Vec::new() };
+        let mut views: Vec<InviteView> = Vec::new();
+        for (key, by) in mesh.roster.invites() {
+            let id = PublicKey::from(key).short();
+            if views.iter().all(|view| view.id != id) {
+                let by = mesh.roster.name_of(&by).unwrap_or_default().as_str().to_owned();
+                views.push(InviteView { id, by, state: mesh.roster.invitation(&key, now) });
+            }
+        }
+        views.sort_by_key(|view| !matches!(view.state, InvitationState::Open(_)));
+        views
+    }
+
+    /// Takes an invitation back, named by the beginning of its key.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn take_back(&self, id: &str) -> Result<(), RosterError> {
+        let mut inner = self.inner();
+        let mesh = inner.mesh_mut()?;
+        let found = mesh.roster.invites().map(|(key, _)| key);
+        let found = found.into_iter().find(|key| PublicKey::from(*key).short() == id);
+        let key =
+            found.ok_or_else(|| RosterError::NotFound(format!("there is no invitation {id}")))?;
+        let entry = mesh.roster.take_back(key, unix_seconds(), mesh.signer())?;
+        mesh.say(vec![entry])
+    }
+
+    /// Lets a stranger in who proves an invitation. One step: what it was given is on disk when this
+    /// returns, and whoever asks next finds the invitation used.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn honour(
+        &self,
+        join: &Join,
+        session: &[u8; 32],
+        stranger: PublicKey,
+    ) -> Result<Honoured, JoinRefusal> {
+        let mut inner = self.inner();
+        let mesh = inner.mesh_mut().map_err(|_| JoinRefusal::NotAdmin)?;
+        if join.mesh != mesh.mesh_id() {
+            return Err(JoinRefusal::OtherMesh);
+        }
+        // What has become of an invitation learns only who has its secret.
+        let octets = challenge(session, stranger, join.mesh, &join.name);
+        if !Signatures.is_signed_by(&join.invite, &octets, &join.proof) {
+            return Err(JoinRefusal::Unknown);
+        }
+        let admission =
+            Admission { key: stranger.into(), name: tidy(&join.name), invite: join.invite };
+        let entries =
+            mesh.roster.admit(&admission, unix_seconds(), mesh.signer()).map_err(refusal)?;
+        mesh.say(entries).map_err(|err| match err {
+            RosterError::Full => JoinRefusal::Full,
+            err => {
+                tracing::warn!(%err, "an invitation cannot be honoured");
+                JoinRefusal::Busy
+            }
+        })?;
+        let name = |key| mesh.roster.name_of(&key).unwrap_or_default();
+        let welcome = Welcome { name: name(stranger.into()), by: name(mesh.key()) };
+        Ok(Honoured { welcome, roster: mesh.messages() })
+    }
+
+    /// Whether this node may enter a mesh now: it would not leave other members of its own behind.
+    ///
+    /// # Errors
+    /// [`RosterError::OtherMembers`].
+    pub fn may_enter(&self, wanted: MeshId) -> Result<(), RosterError> {
+        let inner = self.inner();
+        let mesh = inner.mesh()?;
+        let own = mesh.key();
+        let is_out = !matches!(mesh.roster.standing(&own, unix_seconds()), Standing::Member(_));
+        if mesh.mesh_id() == wanted || is_out {
+            return Ok(());
+        }
+        let others: Vec<String> = mesh
+            .roster
+            .members(unix_seconds())
+            .filter(|(key, _)| *key != own)
+            .map(|(_, member)| member.name.as_str().to_owned())
+            .collect();
+        match &others[..] {
+            [] => Ok(()),
+            [some @ .., _] if some.len() > 3 => {
+                let named = others[..3].join(", ");
+                Err(RosterError::OtherMembers(format!("{named} and {} more", others.len() - 3)))
+            }
+            _ => Err(RosterError::OtherMembers(others.join(", "))),
+        }
+    }
+
+    /// Enters the mesh that has just let this node in.
+    ///
+    /// # Errors
+    /// [`RosterError`]; this node is then in the mesh in which it was.
+    pub fn enter(
+        &self,
+        wanted: MeshId,
+        founding: Founding,
+        entries: Vec<Entry>,
+        admitted_by: PublicKey,
+    ) -> Result<(), RosterError> {
+        self.inner().mesh_mut()?.enter(wanted, founding, entries, admitted_by.into())
+    }
+
+    /// Leaves the mesh: this node is alone in one of its own again.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn leave(&self, identity: &Identity) -> Result<(), RosterError> {
+        self.inner().mesh_mut()?.found_anew(Signer::new(identity))
+    }
+
+    /// Puts a member out of the mesh, by name or key.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub fn revoke(&self, which: &str) -> Result<Removed, RosterError> {
+        let key = self.member(which)?;
+        let mut inner = self.inner();
+        let mesh = inner.mesh_mut()?;
+        let name = mesh.roster.name_of(&key.into()).unwrap_or_default().as_str().to_owned();
+        let entries = mesh.roster.revoke(key.into(), unix_seconds(), mesh.signer())?;
+        mesh.say(entries)?;
+        let keeps_voice = mesh.roster.has_authority(&key.into()) && key != mesh.key().into();
+        Ok(Removed { key, name, keeps_voice })
+    }
+
+    /// The member of that name, or with that key.
+    ///
+    /// # Errors
+    /// [`RosterError::NotFound`], [`RosterError::Ambiguous`].
+    pub fn member(&self, which: &str) -> Result<PublicKey, RosterError> {
+        let is_meant = |member: &MemberView| match which.parse::<PublicKey>() {
+            Ok(key) => key == member.key,
+            Err(_) => member.name == which,
+        };
+        let meant: Vec<_> = self.members().into_iter().filter(is_meant).collect();
+        let current = |member: &&MemberView| {
+            matches!(member.standing, Standing::Member(_) | Standing::Expired(_))
+        };
+        let now: Vec<_> = meant.iter().filter(current).collect();
+        match (&now[..], &meant[..]) {
+            ([one], _) => Ok(one.key),
+            ([], []) => Err(RosterError::NotFound(format!("no member is called {which}"))),
+            ([], _) => Err(RosterError::NotFound(format!("{which} is not a member any more"))),
+            _ => Err(RosterError::Ambiguous(which.to_owned())),
+        }
+    }
+
+    /// Every key that is or was a member, by name.
+    pub fn members(&self) -> Vec<MemberView> {
+        let (inner, now) = (self.inner(), unix_seconds());
+        let Ok(mesh) = inner.mesh() else { return Vec::new() };
+        let view = |(key, standing)| MemberView {
+            key: PublicKey::from(key),
+            name: mesh.roster.name_of(&key).unwrap_or_default().as_str().to_owned(),
+            standing,
+        };
+        // A key that is to follow another is not another member.
+        let waiting: Vec<_> = mesh
+            .roster
+            .members(now)
+            .filter_map(|(key, _)| mesh.roster.succession_of(&key))
+            .filter(|succession| !succession.retired)
+            .map(|succession| succession.to)
+            .collect();
+        let standings = mesh.roster.standings(now).filter(|(key, _)| !waiting.contains(key));
+        let mut members: Vec<_> = standings.map(view).collect();
+        members.sort_by(|a, b| (&a.name, a.key).cmp(&(&b.name, b.key)));
+        members
+    }
+
+    /// The key that a member has now, of which this was one.
+    pub fn latest_key(&self, key: PublicKey) -> PublicKey {
+        let inner = self.inner();
+        inner.mesh().map_or(key, |mesh| mesh.roster.latest_key(&key.into()).into())
+    }
+
+    /// The mesh that this node belongs to.
+    pub fn mesh_id(&self) -> Option<MeshId> {
+        self.inner().mesh().ok().map(|mesh| mesh_id(mesh.roster.founding()))
+    }
+
+    /// What a neighbour is told first.
+    pub(crate) fn roster_digest(&self) -> Option<RosterDigest> {
+        self.inner().mesh().ok().map(Membership::digest)
+    }
+
+    /// The whole roster, in messages.
+    pub(crate) fn roster_messages(&self) -> Vec<Message> {
+        self.inner().mesh().map(Membership::messages).unwrap_or_default()
+    }
+
+    /// What neighbours have not heard yet, in messages.
+    pub(crate) fn take_untold(&self) -> Vec<Message> {
+        self.inner().mesh_mut().map(Membership::take_untold).unwrap_or_default()
+    }
+
+    /// Takes in what a neighbour says of its mesh. Returns whether anything has changed here.
+    ///
+    /// # Errors
+    /// [`RosterError`].
+    pub(crate) fn merge(
+        &self,
+        founding: &Founding,
+        entries: Vec<Entry>,
+    ) -> Result<bool, RosterError> {
+        let mut inner = self.inner();
+        let Ok(mesh) = inner.mesh_mut() else { return Ok(false) };
+        if mesh.roster.founding() != founding {
+            // Its keys were trusted by hand; its mesh is another.
+            return Ok(false);
+        }
+        mesh.merge(entries)
+    }
+}
+
+/// What a newcomer calls itself, as a name that can be typed.
+fn tidy(name: &Name) -> Name {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let tidied: String = name.as_str().chars().map(|c| if is_fine(c) { c } else { '-' }).collect();
+    match tidied.trim_start_matches('.') {
+        "" => Name::lossy("node"),
+        tidied => Name::lossy(tidied),
+    }
+}
+
+fn refusal(err: AuthorError) -> JoinRefusal {
+    match err {
+        AuthorError::NotAdmin => JoinRefusal::NotAdmin,
+        AuthorError::Invitation(InvitationState::Expired) => JoinRefusal::Expired,
+        AuthorError::Invitation(InvitationState::UsedBy(_)) => JoinRefusal::Used,
+        AuthorError::Invitation(InvitationState::TakenBack) => JoinRefusal::TakenBack,
+        AuthorError::Invitation(InvitationState::Unknown | InvitationState::Open(_))
+        | AuthorError::NotMember
+        | AuthorError::LastAdmin => JoinRefusal::Unknown,
+    }
+}

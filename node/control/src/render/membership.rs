@@ -1,0 +1,79 @@
+//! Invitations as text.
+
+use std::fmt::Write as _;
+
+use super::{Table, duration, or_dash};
+use crate::membership::{AttemptStatus, InviteStatus, NewInvitation};
+
+/// What to do with a new invitation; the line itself is apart from it.
+pub fn invitation(invitation: &NewInvitation) -> String {
+    let span = span(invitation.expires_in_seconds);
+    let mut out = format!(
+        "on the host that is to join, once, within {span}:\n  vdecable join {}\n",
+        invitation.token.0
+    );
+    let roles = invitation.roles.join(", ");
+    let _ = match &invitation.name {
+        Some(name) => writeln!(out, "it will be called {name}; role {roles}"),
+        None => writeln!(out, "role {roles}"),
+    };
+    if let Some(lasts) = invitation.lasts_seconds {
+        let _ = writeln!(out, "its membership will end {} after it has joined", self::span(lasts));
+    }
+    let _ = writeln!(
+        out,
+        "it will ask at {}\nwhoever reads the line can join in its place; to take it back: vdecable uninvite {}",
+        invitation.addresses.join(", "),
+        invitation.id
+    );
+    out
+}
+
+/// The answer to `vdecable invites`.
+pub fn invites(invites: &[InviteStatus], attempts: &[AttemptStatus]) -> String {
+    if invites.is_empty() && attempts.is_empty() {
+        return "no invitations; make one with: vdecable invite\n".to_owned();
+    }
+    let mut out = String::new();
+    if !invites.is_empty() {
+        let mut table = Table::new(&["ID", "STATE", "BY", "FOR", "ROLE", "ENDS"]);
+        for invite in invites {
+            table.row([
+                invite.id.clone(),
+                match &invite.used_by {
+                    Some(by) => format!("{} by {by}", invite.state),
+                    None => invite.state.clone(),
+                },
+                invite.by.clone(),
+                or_dash(invite.name.clone()),
+                if invite.roles.is_empty() { "-".to_owned() } else { invite.roles.join(", ") },
+                or_dash(invite.expires_in_seconds.map(|seconds| format!("in {}", span(seconds)))),
+            ]);
+        }
+        out.push_str(&table.finish());
+    }
+    for attempt in attempts {
+        let ago = duration(attempt.age_seconds);
+        let key = attempt.key.get(..8).unwrap_or(&attempt.key);
+        let _ = match (&attempt.joined_as, &attempt.refused) {
+            (Some(name), _) => {
+                writeln!(out, "joined    {name} from {} ({ago} ago), key {key}", attempt.address)
+            }
+            (None, Some(why)) => {
+                writeln!(out, "refused   {} ({ago} ago), key {key}: {why}", attempt.address)
+            }
+            (None, None) => Ok(()),
+        };
+    }
+    out
+}
+
+/// A time that somebody waits for, in the unit that fits.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
