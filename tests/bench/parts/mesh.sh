@@ -208,7 +208,7 @@ loops() {
         on outside ip link set to-b down
         until is_blocked 0; do sleep 0.1; done
         # Not always at the same point of the pace of probes.
-        sleep "$(calc %.1f "5 + $RANDOM % 50 / 10")"
+        sleep "$(calc %.1f "5 + $RANDOM % 20 / 10")"
     done
     goal loop "until one end is blocked" '<= 3'
     goal loop "loss of others' pings" '<= 1'

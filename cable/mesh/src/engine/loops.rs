@@ -20,14 +20,14 @@ use crate::record::{Notice, Notices, PortName};
 /// A new port is probed five times at this interval, and so is one in a loop for as long.
 const FAST: Duration = Duration::from_secs(1);
 const FAST_ROUNDS: u8 = 5;
-const SLOW: Duration = Duration::from_secs(5);
+const SLOW: Duration = Duration::from_secs(2);
 
 /// A port that leads to a network of the host's begins with probes alone, for so long: should the
 /// network be joined with another port, not one frame goes round. A guest need not wait, and would not
 /// like to; nor would those who want an address of the gateway.
 const LISTEN: Duration = Duration::from_secs(1);
 
-/// A loop is taken to be gone when no probe came for so long: two may be lost at the slow pace.
+/// A loop is taken to be gone when no probe came for so long: five may be lost at the slow pace.
 const EVIDENCE: Duration = Duration::from_secs(12);
 
 /// How long a probe counts as recent when another node tells of it.

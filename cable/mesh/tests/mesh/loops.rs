@@ -42,7 +42,7 @@ fn nothing_is_blocked_where_nothing_is_joined_and_probes_are_rare() {
     assert!(blocked(&lab).is_empty());
     lab.probes.clear();
     lab.run(secs(100));
-    assert_eq!(lab.probes.len(), 40, "every 5 s by two ports");
+    assert_eq!(lab.probes.len(), 100, "every 2 s by two ports");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn stations_that_seem_to_move_between_two_ports_are_reason_to_probe_at_once() {
         lab.settle(0);
         lab.run(ms(1));
     }
-    assert!((2..=4).contains(&lab.probes.len()), "{} probes", lab.probes.len());
+    assert!((2..=6).contains(&lab.probes.len()), "{} probes", lab.probes.len());
 }
 
 #[test]
