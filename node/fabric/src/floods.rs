@@ -27,7 +27,7 @@ struct Flood {
     at: Instant,
 }
 
-/// See the [module](self).
+/// The floods that a bridge passed on of late: which frames have just left by which ports.
 #[derive(Debug)]
 pub struct Floods {
     hasher: FixedState,
