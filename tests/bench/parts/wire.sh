@@ -1,6 +1,6 @@
 # about: links made worse: the emulator alone, wirefilter beside Debian's, wires on the ports of a node
 # builds: vdenode vdecable wirefilter
-# examples: emulator:cost
+# examples: emulator:emulator_cost
 #
 #   ./bench wire [core] [pipe] [tcp] [rate] [plugs]   some of its tables; default: all
 
@@ -24,13 +24,13 @@ measure_core() {
     group "the emulator alone, one core, frames of 64 octets"
     for _ in $(seq "$RUNS"); do
         for what in speed jitter reorder; do
-            line=$("$ours/examples/cost" $what)
+            line=$("$ours/examples/emulator_cost" $what)
             figure "${line%%: *}" through "$(field mfps <<<"$line")" "M frames/s"
         done
     done
     goal "delay 10 ms, loss 1 %, 10 Gbit/s" through '>= 5'
     figure "1 M frames in the delay line" "beside their own octets" \
-        "$("$ours/examples/cost" memory | field octets)" "octets each"
+        "$("$ours/examples/emulator_cost" memory | field octets)" "octets each"
     goal "1 M frames in the delay line" "beside their own octets" '<= 128'
 }
 

@@ -1,6 +1,6 @@
 //! What a frame costs in the emulator, in time and in memory. `./bench wire` runs it.
 //!
-//! `cargo run --release -p emulator --example cost -- WHAT [FRAMES]`, where WHAT is
+//! `cargo run --release -p emulator --example emulator_cost -- WHAT [FRAMES]`, where WHAT is
 //!
 //! * `speed`: frames a second through delay, loss and rate together, on one core;
 //! * `jitter`, `reorder`: the same with a delay that is drawn for each frame, in order or not;
