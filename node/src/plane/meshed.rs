@@ -342,7 +342,10 @@ impl Plane {
     /// Looks for loops at a port from now on. If it leads to a network, data pass later.
     fn probe_port(&mut self, port: PortId, class: PortClass, name: &str, now: Instant) {
         if self.settings.probes {
-            self.mesh.handle_port_up(mesh::engine::PortId(port.0), class, name, now);
+            let id = mesh::engine::PortId(port.0);
+            self.mesh.handle_port_up(id, class, name, now);
+            // The mesh tells of changes, and takes a port that is new to be open.
+            self.bridge.set_blocked(port, self.mesh.port_state(id) != PortState::Open);
             self.follow_port_states(now);
             self.mesh_wake.notify_one();
         }
