@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 
-use quinn::udp::{RecvMeta, Transmit};
+use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -96,6 +96,8 @@ pub fn route_payload(peer: SocketAddr) -> Option<u16> {
 /// of 6550 nearly everything would vanish without an error.
 pub struct CableSocket {
     inner: Arc<dyn AsyncUdpSocket>,
+    /// The same socket, to learn why a packet was not sent.
+    direct: (UdpSocket, UdpSocketState),
     /// Sends what comes in batches, where there is a processor for it.
     sender: Option<Sender>,
     largest_payload: Arc<AtomicU16>,
@@ -131,8 +133,14 @@ impl CableSocket {
         // them here, and the kernel's telling costs a few per cent of receiving.
         let _ = rustix::net::sockopt::set_ip_recvtos(&same, false);
         let _ = rustix::net::sockopt::set_ipv6_recvtclass(&same, false);
-        let wrapped =
-            Arc::new(Self { inner, sender, largest_payload: largest_payload.clone(), doorkeeper });
+        let direct = UdpSocketState::new((&same).into())?;
+        let wrapped = Arc::new(Self {
+            inner,
+            direct: (same, direct),
+            sender,
+            largest_payload: largest_payload.clone(),
+            doorkeeper,
+        });
         Ok((wrapped, LargestPayload(largest_payload)))
     }
 }
@@ -170,6 +178,12 @@ impl AsyncUdpSocket for CableSocket {
         {
             return Ok(());
         }
+        let (socket, state) = &self.direct;
+        if state.try_send(socket.into(), &transmit).is_ok() {
+            return Ok(());
+        }
+        // What ICMP said of another peer is told to whoever sends next, once. Or there is no room, and
+        // the runtime is to know.
         self.inner.try_send(&transmit)
     }
 

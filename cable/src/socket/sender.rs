@@ -24,6 +24,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// and what waits then is in a cable's own queue, which knows whose turn it is.
 const QUEUE: usize = 128 << 10;
 
+/// Octets beside those for packets that come alone: quinn does not ask twice for room when it has a
+/// Retry, a reset or a refusal to say.
+const RESERVE: usize = 32 << 10;
+
 /// The packets from which on a batch is worth handing over: waking a thread costs about as much as
 /// sending three.
 const WORTHWHILE: usize = 4;
@@ -106,7 +110,8 @@ impl Sender {
         if is_idle && len < WORTHWHILE * segment {
             return Ok(false);
         }
-        if queue.octets >= QUEUE {
+        let limit = if transmit.segment_size.is_none() { QUEUE + RESERVE } else { QUEUE };
+        if queue.octets >= limit {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         queue.push(transmit, segment, self.max_segments().min(MAX_SEGMENTS));
@@ -178,8 +183,11 @@ impl Shared {
                 continue;
             };
             drop(queue);
-            self.send(&batch);
+            let was_taken = self.send(&batch);
             queue = self.lock();
+            if queue.is_closed && !was_taken {
+                return;
+            }
             queue.octets -= batch.octets.len();
             batch.octets.clear();
             queue.spare = batch.octets;
@@ -189,7 +197,9 @@ impl Shared {
         }
     }
 
-    fn send(&self, batch: &Batch) {
+    /// False when the socket had no room for as long as one waits, and nobody wants it to be waited
+    /// for any longer.
+    fn send(&self, batch: &Batch) -> bool {
         let transmit = Transmit {
             destination: batch.destination,
             ecn: None,
@@ -197,14 +207,28 @@ impl Shared {
             segment_size: (batch.octets.len() > batch.segment).then_some(batch.segment),
             src_ip: batch.source,
         };
-        // Other errors concern these packets alone, and QUIC deals with their loss.
-        while self.state.send((&self.socket).into(), &transmit).is_err() {
-            let mut room = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::OUT)];
-            let is_ready = poll(&mut room, Some(&PATIENCE)).is_ok_and(|ready| ready > 0);
-            if !is_ready && self.lock().is_closed {
-                return;
+        let mut is_first = true;
+        loop {
+            match self.state.try_send((&self.socket).into(), &transmit) {
+                Ok(()) => return true,
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => {
+                    if !self.has_room_soon() && self.lock().is_closed {
+                        return false;
+                    }
+                }
+                // Not necessarily of these packets: what ICMP said of others is told to whoever sends
+                // next, whose packets then stay here. It is told once.
+                Err(_) if is_first => is_first = false,
+                // QUIC deals with their loss.
+                Err(_) => return true,
             }
         }
+    }
+
+    fn has_room_soon(&self) -> bool {
+        let mut room = [PollFd::from_borrowed_fd(self.socket.as_fd(), PollFlags::OUT)];
+        poll(&mut room, Some(&PATIENCE)).is_ok_and(|ready| ready > 0)
+            && room[0].revents().contains(PollFlags::OUT)
     }
 }
 
@@ -298,12 +322,31 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let Some(sender) = Sender::start(&socket) else { return };
         let to = receiver();
-        assert!(sender.offer(&transmit(&to, &[7; 4000], Some(1000))).unwrap());
-        assert!(sender.offer(&transmit(&to, b"last", None)).unwrap());
+        for _ in 0..5 {
+            assert!(sender.offer(&transmit(&to, &[7; 4000], Some(1000))).unwrap());
+        }
         drop(sender);
         let mut buffer = [0; 2000];
-        for expected in [1000, 1000, 1000, 1000, 4] {
-            assert_eq!(to.recv(&mut buffer).unwrap(), expected);
+        for _ in 0..20 {
+            assert_eq!(to.recv(&mut buffer).unwrap(), 1000);
+        }
+    }
+
+    #[test]
+    fn what_icmp_says_of_one_peer_costs_another_nothing() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        crate::sys::keep_errors(&socket).unwrap();
+        let Some(sender) = Sender::start(&socket) else { return };
+        let to = receiver();
+        let nobody = receiver().local_addr().unwrap();
+        let mut buffer = [0; 2000];
+        for _ in 0..20 {
+            // It fails if the kernel tells of the one before; both leave an error behind.
+            let _ = socket.send_to(b"?", nobody);
+            assert!(sender.offer(&transmit(&to, &[7; 4000], Some(1000))).unwrap());
+            for _ in 0..4 {
+                assert_eq!(to.recv(&mut buffer).unwrap(), 1000);
+            }
         }
     }
 }
