@@ -161,7 +161,7 @@ impl Wire {
         (!self.frames_only.get() || lane.message_octets() > 0).then_some(lane)
     }
 
-    fn lanes(&self) -> impl Iterator<Item = (Direction, &Rc<Lane>)> {
+    pub(crate) fn lanes(&self) -> impl Iterator<Item = (Direction, &Rc<Lane>)> {
         Direction::ALL.into_iter().filter_map(|it| Some((it, self.lanes[it].as_ref()?)))
     }
 

@@ -219,15 +219,33 @@ impl Plane {
         }
         let was_full = lane.message_octets() > OUTBOX;
         while let Some(message) = lane.poll_message() {
-            if direction == OUT {
-                self.send_message_now(port, &message);
-            } else if let Err(fault) = self.handle_message_now(port, message, now) {
-                self.wires.faults.push((port, fault.to_string()));
-            }
+            self.pass_message(port, direction, message, now);
         }
         if direction == OUT && was_full && lane.message_octets() <= OUTBOX {
             self.handle_room(port);
         }
+    }
+
+    fn pass_message(&mut self, port: PortId, direction: Direction, message: Message, now: Instant) {
+        if direction == OUT {
+            self.send_message_now(port, &message);
+        } else if let Err(fault) = self.handle_message_now(port, message, now) {
+            self.wires.faults.push((port, fault.to_string()));
+        }
+    }
+
+    /// A port loses its wire. Frames in it are lost; a stream's messages are not, and come first.
+    pub(crate) fn take_wire(&mut self, port: PortId, wire: &Wire, now: Instant) {
+        self.set_wire(port, None);
+        if self.cable(port).is_none() {
+            return;
+        }
+        for (direction, lane) in wire.lanes() {
+            for message in lane.take_messages() {
+                self.pass_message(port, direction, message, now);
+            }
+        }
+        self.handle_room(port);
     }
 
     fn deliver_beat(&mut self, run: &[Load], port: PortId, direction: Direction, now: Instant) {

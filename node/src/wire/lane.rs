@@ -181,6 +181,11 @@ impl Lane {
         self.inner.borrow_mut().messages.poll_message()
     }
 
+    /// All messages that are under way, in order. The wire goes, and they go without it.
+    pub(crate) fn take_messages(&self) -> Vec<Message> {
+        self.inner.borrow_mut().messages.take_all()
+    }
+
     /// Octets of messages that are under way, or wait behind some that are.
     pub(crate) fn message_octets(&self) -> usize {
         self.inner.borrow().messages.octets()

@@ -200,7 +200,7 @@ fn remove(shard: &Shard, place: &Place, wire: &Wire) {
     if let Some(port) = port {
         let lost = wire.waiting() + wire.lanes().map(|(_, lane)| lane.settle(now())).sum::<u64>();
         plane.record_drops(port, DropReason::Wire, lost);
-        plane.set_wire(port, None);
+        plane.take_wire(port, wire, now());
     }
     match place {
         Place::Port(_) => {}

@@ -126,6 +126,14 @@ impl<M> Stream<M> {
         }
     }
 
+    /// Takes out all messages, arrived or not, in order: nothing is in their way any more.
+    pub(super) fn take_all(&mut self) -> Vec<M> {
+        let messages = self.segments.iter_mut().filter_map(|segment| segment.message.take());
+        let messages = messages.collect();
+        self.clear();
+        messages
+    }
+
     /// Forgets everything: the stream is another one from here on.
     pub(super) fn clear(&mut self) {
         self.first += self.segments.len() as u64;
@@ -206,6 +214,23 @@ mod tests {
     fn what_is_lost_again_and_again_is_waited_for_longer_and_longer() {
         let (messages, took) = carry(&mut stream(1, 1), |_, turn| turn < 3);
         assert_eq!((messages.len(), took), (1, PATIENCE * 7));
+    }
+
+    #[test]
+    fn what_is_under_way_when_the_wire_goes_is_handed_on_whole_and_in_order() {
+        let mut stream = stream(5, SEGMENT + 1);
+        #[expect(clippy::disallowed_methods, reason = "an Instant has no other origin")]
+        let now = Instant::now();
+        while let Some((number, octets)) = stream.poll_segment(now) {
+            let octets: Box<[u8]> = octets.into();
+            // The first message has arrived in part, the second wholly.
+            if (1..4).contains(&number) {
+                stream.handle_segment(number, &octets);
+            }
+        }
+        assert_eq!(stream.poll_message(), None);
+        assert_eq!(stream.take_all(), [0, 1, 2, 3, 4]);
+        assert!(stream.is_empty() && stream.octets() == 0);
     }
 
     #[test]
