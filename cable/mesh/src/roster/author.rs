@@ -1,6 +1,8 @@
 //! What an administrator says, and a node about its own keys: the entries that do what is wanted,
 //! ready to be merged, kept and passed on. Nothing here changes a roster.
 
+use std::collections::BTreeSet;
+
 use super::entry::{
     Entry, Founding, Invitation, Membership, Revocation, Roles, Sealer, Statement, Succession,
     consent_octets,
@@ -131,10 +133,10 @@ impl Roster {
             invite: Some(*invite),
         };
         let closed = Statement::Closed { expires: invitation.expires };
-        Ok(vec![
-            self.say(*key, Statement::Member(member), sealer),
-            self.say(*invite, closed, sealer),
-        ])
+        let mut said = vec![self.say(*key, Statement::Member(member), sealer)];
+        self.say_again(&mut said, &[*key], sealer);
+        said.push(self.say(*invite, closed, sealer));
+        Ok(said)
     }
 
     /// What a key may do from now on, and that it has been an administrator, if it has.
@@ -163,8 +165,9 @@ impl Roster {
             .expect("there are fewer members than numbers")
     }
 
-    /// Puts a member out, with all the keys that it had. Those whom it had admitted as an
-    /// administrator stay members, now by the word of the signer.
+    /// Puts a member out, with all the keys that it had. What it had done as an administrator stays
+    /// done, now by the word of the signer: members stay, who was put out stays out, and so do
+    /// invitations that were used or taken back.
     ///
     /// # Errors
     /// [`AuthorError`].
@@ -188,19 +191,44 @@ impl Roster {
         }
         let mut said: Vec<Entry> =
             line.iter().map(|key| self.say(*key, self.revocation_of(*key), sealer)).collect();
-        let mut after = self.entries.clone();
-        after.extend(said.iter().map(|entry| (entry.place(), entry.clone())));
-        let after = Evaluation::of(&self.founding, &after);
-        for (other, member) in self.members(now) {
-            let stays = after
-                .decisions
-                .get(&other)
-                .is_some_and(|decision| matches!(decision, Decision::Member(m) if *m == member));
-            if !stays && !line.contains(&other) {
-                said.push(self.say(other, Statement::Member(member), sealer));
+        self.say_again(&mut said, &line, sealer);
+        Ok(said)
+    }
+
+    /// Adds what must be said again so that `said`, which is about the keys of `line`, changes
+    /// nothing for anybody else: what an administrator has said counts no more when it is one no
+    /// more, neither of members nor of what it had ended.
+    fn say_again(&self, said: &mut Vec<Entry>, line: &[NodeKey], sealer: &impl Sealer) {
+        let mut after = self.clone();
+        for entry in &*said {
+            after.take(entry.clone());
+        }
+        after.evaluation = Evaluation::of(&after.founding, &after.entries);
+        for (key, before) in &self.evaluation.decisions {
+            let then = after.evaluation.decisions.get(key);
+            let statement = match (before, then) {
+                _ if line.contains(key) || Some(before) == then => continue,
+                (Decision::Member(member), _) => Statement::Member(member.clone()),
+                // What equals say of each other falls with one of them.
+                (Decision::Revoked, Some(Decision::Member(then)))
+                    if !then.roles.contains(Roles::ADMIN) =>
+                {
+                    self.revocation_of(*key)
+                }
+                _ => continue,
+            };
+            said.push(self.say(*key, statement, sealer));
+        }
+        let invites: BTreeSet<NodeKey> = self.invites().map(|(invite, _)| invite).collect();
+        for invite in invites {
+            // Not the time is asked for, but whether it can be used while it lasts.
+            if let InvitationState::Open(invitation) = after.invitation(&invite, 0)
+                && !matches!(self.invitation(&invite, 0), InvitationState::Open(_))
+            {
+                let closed = Statement::Closed { expires: invitation.expires };
+                said.push(self.say(invite, closed, sealer));
             }
         }
-        Ok(said)
     }
 
     /// A key, those that it follows, and those that follow it.

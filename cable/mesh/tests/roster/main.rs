@@ -7,3 +7,4 @@ mod histories;
 mod keys;
 mod lab;
 mod members;
+mod rogues;
