@@ -197,7 +197,8 @@ impl Roster {
 
     /// Adds what must be said again so that `said`, which is about the keys of `line`, changes
     /// nothing for anybody else: what an administrator has said counts no more when it is one no
-    /// more, neither of members nor of what it had ended.
+    /// more, neither of members nor of what it had ended. Whom it made administrators stay members
+    /// only: it may have been put out because it chose them.
     fn say_again(&self, said: &mut Vec<Entry>, line: &[NodeKey], sealer: &impl Sealer) {
         let mut after = self.clone();
         for entry in &*said {
@@ -208,11 +209,15 @@ impl Roster {
             let then = after.evaluation.decisions.get(key);
             let statement = match (before, then) {
                 _ if line.contains(key) || Some(before) == then => continue,
-                (Decision::Member(member), _) => Statement::Member(member.clone()),
+                (Decision::Member(member), _) => {
+                    let mut member = member.clone();
+                    if !then.is_some_and(Decision::is_admin) {
+                        member.roles = self.with_past(key, member.roles.without(Roles::ADMIN));
+                    }
+                    Statement::Member(member)
+                }
                 // What equals say of each other falls with one of them.
-                (Decision::Revoked, Some(Decision::Member(then)))
-                    if !then.roles.contains(Roles::ADMIN) =>
-                {
+                (Decision::Revoked, Some(then @ Decision::Member(_))) if !then.is_admin() => {
                     self.revocation_of(*key)
                 }
                 _ => continue,

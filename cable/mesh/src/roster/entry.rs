@@ -53,6 +53,12 @@ impl Roles {
         Self(self.0 | other.0)
     }
 
+    /// What is in this set and not in `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Their names; `switch` when there is no other.
     pub fn names(self) -> Vec<&'static str> {
         let named = [(Self::ADMIN, "admin"), (Self::GATEWAY, "gateway")];

@@ -27,6 +27,13 @@ pub(super) enum Decision {
     Outrun,
 }
 
+impl Decision {
+    /// Whether it is a member that may invite and revoke.
+    pub(super) fn is_admin(&self) -> bool {
+        matches!(self, Self::Member(member) if member.roles.contains(Roles::ADMIN))
+    }
+}
+
 /// What follows from all entries.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evaluation {

@@ -151,14 +151,20 @@ fn of_two_who_used_one_invitation_at_administrators_out_of_reach_the_first_stays
 }
 
 #[test]
-fn those_whom_an_administrator_admitted_stay_when_it_is_put_out() {
+fn those_whom_an_administrator_admitted_stay_when_it_is_put_out_but_are_no_administrators() {
     let mut roster = founded();
     admit(&mut roster, keys(1), 2, Roles::ADMIN);
     admit(&mut roster, keys(2), 3, Roles::ADMIN);
     admit(&mut roster, keys(3), 4, Roles::SWITCH);
     revoke(&mut roster, keys(1), 2);
     assert_eq!(members(&roster), [1, 3, 4]);
-    assert!(roster.is_admin(&keys(3).0, NOW));
+    // Not as administrators: it may have been put out for whom it let in.
+    assert!(!roster.has_authority(&keys(3).0));
+    assert_eq!(member(&roster, 3).roles, Roles::FORMER_ADMIN);
+    assert_eq!(
+        roster.invite(keys(99).0, invitation(Roles::SWITCH), NOW, &keys(3)),
+        Err(AuthorError::NotAdmin)
+    );
     // What it says now, or pretends to have said before, does not count.
     let mut its_own = founded();
     admit(&mut its_own, keys(1), 2, Roles::ADMIN);
