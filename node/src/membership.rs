@@ -226,11 +226,10 @@ fn revoke(shard: &Shard, which: &str) -> Result<Answer, Failure> {
         shard.trust.revoke(which).map_err(|err| roster_failure("nobody was revoked", &err))?;
     shard.cables.handle_trust_change();
     let mut message = format!("revoked: {} ({})", removed.name, removed.key);
-    if removed.keeps_voice {
-        message.push_str(
-            "; it is an administrator no lower than this one, so that what its key signs counts \
-             until an administrator nearer to the founder revokes it, too",
-        );
+    if !removed.admitted.is_empty() {
+        let admitted = removed.admitted.join(", ");
+        message.push_str("; whom it had admitted stays a member, and is no administrator: ");
+        message.push_str(&admitted);
     }
     Ok(Answer::Done { message })
 }

@@ -67,9 +67,9 @@ pub struct Removed {
     pub key: PublicKey,
     /// Its name.
     pub name: String,
-    /// Whether what it signs as an administrator still counts, because it is no lower than this
-    /// node; an administrator nearer to the founder can end that.
-    pub keeps_voice: bool,
+    /// The names of those whom it had admitted. They stay members, by this node's word, but no
+    /// administrators. None if this node put itself out.
+    pub admitted: Vec<String>,
 }
 
 /// What the stranger's invitation signs: this TLS session, the key that it proved in it, and the
@@ -260,11 +260,17 @@ impl Trust {
         let key = self.member(which)?;
         let mut inner = self.inner();
         let mesh = inner.mesh_mut()?;
-        let name = mesh.roster.name_of(&key.into()).unwrap_or_default().as_str().to_owned();
+        let name = |key| mesh.roster.name_of(&key).unwrap_or_default().as_str().to_owned();
+        // Of who puts itself out the word counts on.
+        let admitted = match mesh.key() {
+            own if own == key.into() => Vec::new(),
+            _ => mesh.roster.admitted_by(&key.into(), unix_seconds()),
+        };
+        let admitted = admitted.into_iter().map(name).collect();
+        let name = name(key.into());
         let entries = mesh.roster.revoke(key.into(), unix_seconds(), mesh.signer())?;
         mesh.say(entries)?;
-        let keeps_voice = mesh.roster.has_authority(&key.into()) && key != mesh.key().into();
-        Ok(Removed { key, name, keeps_voice })
+        Ok(Removed { key, name, admitted })
     }
 
     /// The member of that name, or with that key.
@@ -369,7 +375,8 @@ fn tidy(name: &Name) -> Name {
 
 fn refusal(err: AuthorError) -> JoinRefusal {
     match err {
-        AuthorError::NotAdmin => JoinRefusal::NotAdmin,
+        // Another administrator, nearer to the founder, may be asked.
+        AuthorError::NotAdmin | AuthorError::Outranked => JoinRefusal::NotAdmin,
         AuthorError::Invitation(InvitationState::Expired) => JoinRefusal::Expired,
         AuthorError::Invitation(InvitationState::UsedBy(_)) => JoinRefusal::Used,
         AuthorError::Invitation(InvitationState::TakenBack) => JoinRefusal::TakenBack,

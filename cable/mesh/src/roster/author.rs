@@ -27,6 +27,11 @@ pub enum AuthorError {
     /// A node that has just one member cannot do without it.
     #[error("it is the only administrator; the mesh would have none")]
     LastAdmin,
+    /// The signer's word on this key does not count.
+    #[error(
+        "it is an administrator, and only one nearer to the mesh's founder than it has a say about it"
+    )]
+    Outranked,
 }
 
 /// A new member on its way in.
@@ -124,6 +129,9 @@ impl Roster {
             }
             other => return Err(AuthorError::Invitation(other)),
         };
+        if !self.evaluation.outranks(&sealer.key(), key) {
+            return Err(AuthorError::Outranked);
+        }
         let wanted = if invitation.name.as_str().is_empty() { name } else { &invitation.name };
         let member = Membership {
             name: self.free_name(wanted, key, now),
@@ -189,10 +197,28 @@ impl Roster {
         if line.is_empty() {
             return Err(AuthorError::NotMember);
         }
+        if key != sealer.key()
+            && !line.iter().all(|key| self.evaluation.outranks(&sealer.key(), key))
+        {
+            return Err(AuthorError::Outranked);
+        }
         let mut said: Vec<Entry> =
             line.iter().map(|key| self.say(*key, self.revocation_of(*key), sealer)).collect();
         self.say_again(&mut said, &line, sealer);
         Ok(said)
+    }
+
+    /// The members by the word of a key, or of another one of its holder's.
+    pub fn admitted_by(&self, key: &NodeKey, now: u64) -> Vec<NodeKey> {
+        let line = self.line_of(*key);
+        let is_theirs = |(other, _): &(NodeKey, Membership)| {
+            !line.contains(other)
+                && self
+                    .evaluation
+                    .latest_that_counts(&self.entries, *other)
+                    .is_some_and(|entry| line.contains(&entry.signer))
+        };
+        self.members(now).filter(is_theirs).map(|(other, _)| other).collect()
     }
 
     /// Adds what must be said again so that `said`, which is about the keys of `line`, changes
@@ -216,10 +242,7 @@ impl Roster {
                     }
                     Statement::Member(member)
                 }
-                // What equals say of each other falls with one of them.
-                (Decision::Revoked, Some(then @ Decision::Member(_))) if !then.is_admin() => {
-                    self.revocation_of(*key)
-                }
+                (Decision::Revoked, Some(Decision::Member(_))) => self.revocation_of(*key),
                 _ => continue,
             };
             said.push(self.say(*key, statement, sealer));

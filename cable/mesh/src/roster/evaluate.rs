@@ -2,8 +2,8 @@
 //! same at all nodes that have the same ones, in whatever order they came.
 //!
 //! Authority comes from the founder, level by level. Whether a key is an administrator say only
-//! those who stand nearer to the founder than it does; so no two can take it from each other. Who
-//! is a member say all administrators.
+//! those who stand nearer to the founder than it does; so no two can take it from each other. The same
+//! goes for whether an administrator is a member. Who else is one say all administrators.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +38,11 @@ impl Decision {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Evaluation {
     /// How far each administrator stands from the founder. Not all are members: an administrator
-    /// whom an equal has put out keeps its voice.
+    /// that has put itself out, or whose time is over, keeps its voice.
     pub(super) levels: BTreeMap<NodeKey, u32>,
+    /// The same for all keys of administrators, also those that are done with: only who stands
+    /// nearer to the founder says what they are.
+    pub(super) ranks: BTreeMap<NodeKey, u32>,
     pub(super) decisions: BTreeMap<NodeKey, Decision>,
 }
 
@@ -52,8 +55,9 @@ impl Evaluation {
     }
 
     fn find_authorities(&mut self, founding: &Founding, entries: &BTreeMap<Place, Entry>) {
-        let root = retired_line(entries, founding.founder).last().copied();
-        let root = root.unwrap_or(founding.founder);
+        let line = retired_line(entries, founding.founder);
+        let root = line.last().copied().unwrap_or(founding.founder);
+        self.ranks.extend(line.iter().chain([&founding.founder]).map(|key| (*key, 0)));
         let mut level = BTreeSet::from([root]);
         self.levels.insert(root, 0);
         // Keys that have been administrators and have handed on.
@@ -68,6 +72,7 @@ impl Evaluation {
                     continue;
                 }
                 passed.insert(candidate);
+                self.ranks.entry(candidate).or_insert(depth + 1);
                 let heirs = retired_line(entries, candidate);
                 // An heir of whom somebody has said something else stands for itself.
                 let is_free = |heir: &NodeKey| self.latest(entries, *heir).is_none();
@@ -78,6 +83,9 @@ impl Evaluation {
                     None => candidate,
                 };
                 if !self.levels.contains_key(&holder) {
+                    for heir in heirs {
+                        self.ranks.entry(heir).or_insert(depth + 1);
+                    }
                     next.insert(holder);
                 }
             }
@@ -101,10 +109,42 @@ impl Evaluation {
             .max_by_key(|entry| entry.rank())
     }
 
+    /// How far a key stands from the founder; the farthest for one that is no administrator's.
+    pub(super) fn rank_of(&self, key: &NodeKey) -> u32 {
+        self.ranks.get(key).copied().unwrap_or(u32::MAX)
+    }
+
+    /// Whether the word of `signer` on `subject` counts, if it is not about itself.
+    pub(super) fn outranks(&self, signer: &NodeKey, subject: &NodeKey) -> bool {
+        self.levels.get(signer).is_some_and(|level| *level < self.rank_of(subject))
+    }
+
+    /// Whether what an entry says of a key's standing counts. All may leave, and of the root only
+    /// the root itself can say anything.
+    fn counts(&self, entry: &Entry) -> bool {
+        if entry.signer != entry.subject {
+            return self.outranks(&entry.signer, &entry.subject);
+        }
+        match self.levels.get(&entry.signer) {
+            Some(0) => true,
+            Some(_) => matches!(entry.statement, Statement::Revoked(_)),
+            None => false,
+        }
+    }
+
+    /// The entry that says what a key is; none if it only follows another one.
+    pub(super) fn latest_that_counts<'a>(
+        &self,
+        entries: &'a BTreeMap<Place, Entry>,
+        key: NodeKey,
+    ) -> Option<&'a Entry> {
+        about(entries, key).filter(|entry| self.counts(entry)).max_by_key(|entry| entry.rank())
+    }
+
     fn decide(&mut self, founding: &Founding, entries: &BTreeMap<Place, Entry>) {
-        let mut used = BTreeMap::<NodeKey, Vec<(u64, NodeKey)>>::new();
+        let mut used = BTreeMap::<NodeKey, Vec<(u32, u64, NodeKey)>>::new();
         let mut latest = BTreeMap::<NodeKey, &Entry>::new();
-        for entry in entries.values().filter(|entry| self.levels.contains_key(&entry.signer)) {
+        for entry in entries.values().filter(|entry| self.counts(entry)) {
             if !matches!(entry.statement, Statement::Member(_) | Statement::Revoked(_)) {
                 continue;
             }
@@ -122,15 +162,16 @@ impl Evaluation {
                 _ => continue,
             };
             if let Some(invite) = invite {
-                used.entry(invite).or_default().push((joined, key));
+                used.entry(invite).or_default().push((self.rank_of(&key), joined, key));
             }
             self.decisions.insert(key, decision);
         }
         // An invitation that two administrators honoured, neither knowing of the other, counts for
-        // the one who came first; also when that one was put out later.
+        // the one who came first; also when that one was put out later. An administrator cannot be
+        // outrun by whom an equal calls the first.
         for mut users in used.into_values() {
             users.sort_unstable();
-            for (_, key) in users.drain(1..) {
+            for (_, _, key) in users.drain(1..) {
                 if let Some(decision @ Decision::Member(_)) = self.decisions.get_mut(&key) {
                     *decision = Decision::Outrun;
                 }

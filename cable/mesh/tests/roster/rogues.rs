@@ -1,9 +1,12 @@
 //! What administrators did who are administrators no more, and what those attempt who have gone bad.
 
-use mesh::roster::{Roles, Roster, Standing};
+use mesh::roster::{
+    AuthorError, Entry, Membership, Revocation, Roles, Roster, Standing, Statement,
+};
 
 use crate::lab::{
-    InvitationState, NOW, admission, admit, founded, invite, keys, members, merge, revoke,
+    InvitationState, Keys, NOW, admission, admit, founded, invite, keys, member, members, merge,
+    name, revoke,
 };
 
 /// The founder, an administrator 2, and of the others those that it has left.
@@ -39,4 +42,62 @@ fn what_an_administrator_did_stays_done_when_it_is_invited_again_as_less() {
     assert_eq!(members(&roster), [1, 2, 4]);
     assert_eq!(roster.standing(&keys(3).0, NOW), Standing::Revoked);
     assert_eq!(roster.invitation(&keys(100).0, NOW), InvitationState::TakenBack);
+}
+
+/// What somebody signs whose own program would refuse to.
+fn forced(roster: &mut Roster, by: Keys, subject: u64, serial: u64, statement: Statement) {
+    let entry = Entry::sign(roster.founding(), keys(subject).0, serial, statement, &by);
+    merge(roster, vec![entry]);
+}
+
+fn out() -> Statement {
+    Statement::Revoked(Revocation { name: name("x"), was_admin: true, joined: NOW, invite: None })
+}
+
+#[test]
+fn no_administrator_puts_out_the_founder_or_an_equal() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    admit(&mut roster, keys(1), 3, Roles::ADMIN);
+    for above in [1, 3] {
+        let refused = roster.revoke(keys(above).0, NOW, &keys(2));
+        assert_eq!(refused, Err(AuthorError::Outranked));
+        forced(&mut roster, keys(2), above, 1 << 40, out());
+    }
+    assert_eq!(members(&roster), [1, 2, 3]);
+    revoke(&mut roster, keys(1), 2);
+    assert_eq!(members(&roster), [1, 3]);
+}
+
+#[test]
+fn an_administrator_may_put_itself_out() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    revoke(&mut roster, keys(2), 2);
+    assert_eq!(members(&roster), [1]);
+}
+
+#[test]
+fn an_administrators_old_key_is_no_way_to_put_out_its_new_one() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    admit(&mut roster, keys(1), 3, Roles::ADMIN);
+    let last = roster.retire(&keys(3), &keys(33));
+    merge(&mut roster, last);
+    forced(&mut roster, keys(2), 3, 1 << 40, out());
+    forced(&mut roster, keys(2), 33, 1 << 40, out());
+    assert_eq!(members(&roster), [1, 2, 33]);
+    assert!(roster.is_admin(&keys(33).0, NOW));
+}
+
+#[test]
+fn nobody_outruns_an_administrator_with_an_invitation_of_long_ago() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    admit(&mut roster, keys(1), 3, Roles::ADMIN);
+    let claim = Membership { joined: 0, ..member(&roster, 3) };
+    let claim = Membership { roles: Roles::SWITCH, ..claim };
+    forced(&mut roster, keys(2), 66, 1, Statement::Member(claim));
+    assert_eq!(members(&roster), [1, 2, 3]);
+    assert!(roster.is_admin(&keys(3).0, NOW));
 }
