@@ -5,7 +5,7 @@
 //! `PROTOCOL.md` beside this package is normative.
 //!
 //! A roster is the set of entries that came, whatever their order: for each subject and signer the
-//! one with the highest serial. Whose word counts is worked out from the whole set
+//! one with the highest serial, and the first one with which a key is retired. Whose word counts is worked out from the whole set
 //! (`roster/evaluate.rs`). What does not count is kept all the same, so that all nodes that heard the same
 //! come to the same result.
 
@@ -208,6 +208,14 @@ impl Roster {
     fn is_outdated(&self, entry: &Entry, now: u64) -> bool {
         invitation_end(entry).is_some_and(|end| is_forgotten(end, now))
             || self.entries.get(&entry.place()).is_some_and(|known| known.rank() >= entry.rank())
+            || entry.retires() && self.is_retired(entry.subject)
+    }
+
+    /// Whether a key's holder is done with it. The first word that says so is the last one: what comes
+    /// later is from whoever found the key. Nothing in the entries tells which of two was
+    /// first, so this alone depends on their order.
+    fn is_retired(&self, key: NodeKey) -> bool {
+        heirs(&self.entries, key).any(Entry::retires)
     }
 
     /// Whether the signer may have a word in this, now or at some time.

@@ -233,14 +233,16 @@ impl Entry {
     }
 
     /// Which of several entries about one subject counts: the highest serial; of equal ones that
-    /// which ends something; then that with the higher signature, so that all nodes agree.
-    pub(super) fn rank(&self) -> (u64, bool, &Signature) {
-        let ends = match &self.statement {
-            Statement::Revoked(_) | Statement::Closed { .. } => true,
-            Statement::Succeeded(succession) => succession.retired,
-            Statement::Member(_) | Statement::Invite(_) => false,
-        };
-        (self.serial, ends, &self.signature)
+    /// which ends something; then that with the higher signature, so that all nodes agree. Before
+    /// all else, a key that is done with is so for good, whatever serial its finder thinks of.
+    pub(super) fn rank(&self) -> (bool, u64, bool, &Signature) {
+        let ends = matches!(self.statement, Statement::Revoked(_) | Statement::Closed { .. });
+        (self.retires(), self.serial, ends, &self.signature)
+    }
+
+    /// Whether it is the last word of a key's holder with that key.
+    pub(super) fn retires(&self) -> bool {
+        matches!(&self.statement, Statement::Succeeded(succession) if succession.retired)
     }
 
     fn signed_octets(&self, founding: &Founding) -> Vec<u8> {

@@ -1,7 +1,8 @@
 //! What administrators did who are administrators no more, and what those attempt who have gone bad.
 
 use mesh::roster::{
-    AuthorError, Entry, Membership, Revocation, Roles, Roster, Standing, Statement,
+    AuthorError, Entry, Membership, Revocation, Roles, Roster, Sealer as _, Standing, Statement,
+    Succession, consent_octets,
 };
 
 use crate::lab::{
@@ -100,4 +101,37 @@ fn nobody_outruns_an_administrator_with_an_invitation_of_long_ago() {
     forced(&mut roster, keys(2), 66, 1, Statement::Member(claim));
     assert_eq!(members(&roster), [1, 2, 3]);
     assert!(roster.is_admin(&keys(3).0, NOW));
+}
+
+/// What a holder of `old` says of a key to follow it.
+fn claim(roster: &Roster, old: u64, to: u64, retired: bool, serial: u64) -> Entry {
+    let consent = keys(to).seal(&consent_octets(roster.founding(), &keys(old).0, &keys(to).0));
+    let succession = Succession { to: keys(to).0, retired, consent };
+    Entry::sign(
+        roster.founding(),
+        keys(old).0,
+        serial,
+        Statement::Succeeded(succession),
+        &keys(old),
+    )
+}
+
+#[test]
+fn whoever_finds_a_key_that_is_done_with_does_nothing_with_it() {
+    for old in [1, 2, 3] {
+        let new = 11 * old;
+        let mut roster = founded();
+        admit(&mut roster, keys(1), 2, Roles::ADMIN);
+        admit(&mut roster, keys(2), 3, Roles::SWITCH);
+        let last = roster.retire(&keys(old), &keys(new));
+        merge(&mut roster, last);
+        let before: Vec<_> = roster.standings(NOW).collect();
+        for (to, retired) in [(66, true), (new, false), (67, false)] {
+            let theft = claim(&roster, old, to, retired, 1 << 40);
+            merge(&mut roster, vec![theft]);
+        }
+        assert_eq!(roster.standings(NOW).collect::<Vec<_>>(), before);
+        assert!(!roster.has_authority(&keys(66).0) && !roster.has_authority(&keys(old * 11 + 1).0));
+        assert_eq!(roster.has_authority(&keys(new).0), old != 3);
+    }
 }
