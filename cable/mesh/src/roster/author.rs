@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::entry::{
-    Entry, Founding, Invitation, Membership, Revocation, Roles, Sealer, Statement, Succession,
-    consent_octets,
+    Entry, Founding, Invitation, MAX_SERIAL, Membership, Revocation, Roles, Sealer, Statement,
+    Succession, consent_octets,
 };
 use super::evaluate::{Decision, Evaluation, about, heirs};
 use super::{InvitationState, Roster, Standing};
@@ -58,13 +58,25 @@ impl Roster {
         Entry::sign(&founding, founding.founder, 1, Statement::Member(member), sealer)
     }
 
-    fn next_serial(&self, subject: NodeKey) -> u64 {
-        let last = about(&self.entries, subject).map(|entry| entry.serial).max();
-        last.unwrap_or(0).saturating_add(1)
+    /// A serial above all that was said of a key. When somebody used up the last one, then above
+    /// what counts, and what `signer` said before: it can be answered once its author is put out.
+    fn next_serial(&self, subject: NodeKey, signer: &NodeKey) -> u64 {
+        let last = |counts: &dyn Fn(&Entry) -> bool| {
+            let known = about(&self.entries, subject).filter(|entry| counts(entry));
+            known.map(|entry| entry.serial).max().unwrap_or(0)
+        };
+        let highest = match last(&|_| true) {
+            MAX_SERIAL.. => {
+                last(&|entry| entry.signer == *signer || self.has_authority(&entry.signer))
+            }
+            highest => highest,
+        };
+        highest.saturating_add(1).min(MAX_SERIAL)
     }
 
     fn say(&self, subject: NodeKey, statement: Statement, sealer: &impl Sealer) -> Entry {
-        Entry::sign(&self.founding, subject, self.next_serial(subject), statement, sealer)
+        let serial = self.next_serial(subject, &sealer.key());
+        Entry::sign(&self.founding, subject, serial, statement, sealer)
     }
 
     fn require_admin(&self, sealer: &impl Sealer, now: u64) -> Result<(), AuthorError> {
@@ -245,7 +257,7 @@ impl Roster {
                 (Decision::Revoked, Some(Decision::Member(_))) => self.revocation_of(*key),
                 _ => continue,
             };
-            said.push(self.say(*key, statement, sealer));
+            said.push(after.say(*key, statement, sealer));
         }
         let invites: BTreeSet<NodeKey> = self.invites().map(|(invite, _)| invite).collect();
         for invite in invites {
@@ -254,7 +266,7 @@ impl Roster {
                 && !matches!(self.invitation(&invite, 0), InvitationState::Open(_))
             {
                 let closed = Statement::Closed { expires: invitation.expires };
-                said.push(self.say(invite, closed, sealer));
+                said.push(after.say(invite, closed, sealer));
             }
         }
     }
@@ -321,6 +333,7 @@ impl Roster {
         let consent = new.seal(&consent_octets(&self.founding, &from, &to));
         let serial = self.entries.values().filter(|entry| entry.subject == from);
         let serial = serial.map(|entry| entry.serial).max().unwrap_or(0).saturating_add(1);
+        let serial = serial.min(MAX_SERIAL);
         let statement = Statement::Succeeded(Succession { to, retired, consent });
         Entry::sign(&self.founding, from, serial, statement, old)
     }

@@ -14,6 +14,9 @@ const DOMAIN: &[u8] = b"vdecable roster 1\0";
 /// The same for the new key's consent to follow an old one.
 const CONSENT_DOMAIN: &[u8] = b"vdecable succession 1\0";
 
+/// The highest serial. Honest ones count up from 1, and never come near.
+pub(super) const MAX_SERIAL: u64 = 1 << 63;
+
 /// The beginning of a mesh: the node that founded it, and a number that it drew for the occasion.
 /// Two meshes that one key founds are two meshes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -215,6 +218,9 @@ impl Entry {
 
     /// Whether it can be honest at all.
     pub(super) fn is_plausible(&self) -> bool {
+        if self.serial > MAX_SERIAL {
+            return false;
+        }
         match &self.statement {
             Statement::Succeeded(succession) => {
                 self.signer == self.subject && succession.to != self.subject

@@ -6,8 +6,8 @@ use mesh::roster::{
 };
 
 use crate::lab::{
-    InvitationState, Keys, NOW, admission, admit, founded, invite, keys, member, members, merge,
-    name, revoke,
+    Anyone, InvitationState, Keys, NOW, admission, admit, founded, invite, keys, member, members,
+    merge, name, revoke,
 };
 
 /// The founder, an administrator 2, and of the others those that it has left.
@@ -134,4 +134,22 @@ fn whoever_finds_a_key_that_is_done_with_does_nothing_with_it() {
         assert!(!roster.has_authority(&keys(66).0) && !roster.has_authority(&keys(old * 11 + 1).0));
         assert_eq!(roster.has_authority(&keys(new).0), old != 3);
     }
+}
+
+#[test]
+fn no_administrator_says_anything_that_cannot_be_answered() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    admit(&mut roster, keys(1), 3, Roles::SWITCH);
+    for serial in [u64::MAX, (1 << 63) + 1] {
+        let last_word = Entry::sign(roster.founding(), keys(3).0, serial, out(), &keys(2));
+        assert!(roster.merge(vec![last_word], NOW, &Anyone).is_err());
+    }
+    forced(&mut roster, keys(2), 3, 1 << 63, out());
+    assert_eq!(members(&roster), [1, 2]);
+    revoke(&mut roster, keys(1), 2);
+    invite(&mut roster, keys(1), keys(100), Roles::SWITCH);
+    let entries = roster.admit(&admission(3, keys(100)), NOW, &keys(1)).unwrap();
+    merge(&mut roster, entries);
+    assert_eq!(members(&roster), [1, 3]);
 }
