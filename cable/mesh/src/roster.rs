@@ -207,7 +207,10 @@ impl Roster {
     /// Whether it says nothing new, or something that is over.
     fn is_outdated(&self, entry: &Entry, now: u64) -> bool {
         invitation_end(entry).is_some_and(|end| is_forgotten(end, now))
-            || self.entries.get(&entry.place()).is_some_and(|known| known.rank() >= entry.rank())
+            || self
+                .entries
+                .get(&entry.place())
+                .is_some_and(|known| known.rank() >= entry.rank() || known.says_the_same(entry))
             || entry.retires() && self.is_retired(entry.subject)
     }
 

@@ -251,6 +251,17 @@ impl Entry {
         matches!(&self.statement, Statement::Succeeded(succession) if succession.retired)
     }
 
+    /// Whether a node says again of its own next key what it has said. It needs nobody's leave to
+    /// say so, and all nodes work, write and pass on whenever there is news.
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        match (&self.statement, &other.statement) {
+            (Statement::Succeeded(one), Statement::Succeeded(other)) => {
+                (one.to, one.retired) == (other.to, other.retired)
+            }
+            _ => false,
+        }
+    }
+
     fn signed_octets(&self, founding: &Founding) -> Vec<u8> {
         let fields = (founding, &self.subject, self.serial, &self.statement, &self.signer);
         postcard::to_extend(&fields, DOMAIN.to_vec()).expect("a vector takes everything")

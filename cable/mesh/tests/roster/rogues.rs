@@ -153,3 +153,17 @@ fn no_administrator_says_anything_that_cannot_be_answered() {
     merge(&mut roster, entries);
     assert_eq!(members(&roster), [1, 3]);
 }
+
+#[test]
+fn what_a_key_says_again_of_the_next_one_is_no_news() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::SWITCH);
+    for (retired, first) in [(false, 1), (true, 100)] {
+        for serial in first..first + 9 {
+            let again = claim(&roster, 2, 22, retired, serial);
+            let merged = merge(&mut roster, vec![again]);
+            assert_eq!(merged.taken.len(), usize::from(serial == first));
+        }
+    }
+    assert_eq!(members(&roster), [1, 22]);
+}
