@@ -73,6 +73,10 @@ impl Authority for Notary {
     fn verify(&self, key: &NodeKey, octets: &[u8], signature: &Signature) -> bool {
         self.trust.lets_speak((*key).into()) && Signatures.is_signed_by(key, octets, signature)
     }
+
+    fn may_be_gateway(&self, key: &NodeKey) -> bool {
+        self.trust.may_be_gateway((*key).into())
+    }
 }
 
 impl From<PublicKey> for NodeKey {

@@ -176,6 +176,29 @@ impl Trust {
         }
     }
 
+    /// Whether a key may be the gateway: a member that was given the role, or is an administrator, and
+    /// a key named by hand. Nobody else in a mesh of several; a node alone in its mesh that trusts
+    /// keys by hand cannot know whom they bring with them.
+    pub fn may_be_gateway(&self, key: PublicKey) -> bool {
+        if self.verdict(key) == Verdict::Revoked {
+            return false;
+        }
+        let (inner, now) = (self.inner(), unix_seconds());
+        let is_named = inner.trusted.iter().any(|trusted| trusted.key == key);
+        let Some(membership) = &inner.membership else { return true };
+        let roster = &membership.roster;
+        match roster.standing(&key.into(), now) {
+            Standing::Member(member) => {
+                let roles = member.roles;
+                is_named || roles.contains(Roles::GATEWAY) || roles.contains(Roles::ADMIN)
+            }
+            Standing::Unknown => {
+                is_named || !inner.trusted.is_empty() && roster.members(now).nth(1).is_none()
+            }
+            _ => is_named,
+        }
+    }
+
     /// What a member may do; `None` for a key that is not one now.
     pub fn role_of(&self, key: PublicKey) -> Option<Roles> {
         let inner = self.inner();

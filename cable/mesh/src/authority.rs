@@ -113,6 +113,10 @@ pub trait Authority {
     ///
     /// It costs some 60 µs with Ed25519, so it is asked last, when a record is known to be new.
     fn verify(&self, key: &NodeKey, octets: &[u8], signature: &Signature) -> bool;
+
+    /// Whether a member may be the gateway, as far as is known now: it is asked again and again, for
+    /// roles are given and taken.
+    fn may_be_gateway(&self, key: &NodeKey) -> bool;
 }
 
 #[cfg(test)]

@@ -346,6 +346,7 @@ impl<A: Authority> Mesh<A> {
         self.notify_what_is_due(now);
         self.echoes.expire(now);
         self.inquiries.expire(now);
+        self.look_at_gateways_when_due(now);
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next.
@@ -361,6 +362,7 @@ impl<A: Authority> Mesh<A> {
             self.notices.next_timeout(),
             self.echoes.next_timeout(),
             self.inquiries.next_timeout(),
+            self.next_gateway_look(),
         ];
         timers.into_iter().flatten().min()
     }

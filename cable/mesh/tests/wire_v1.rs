@@ -307,6 +307,10 @@ impl mesh::authority::Authority for Mirror {
     fn verify(&self, _: &NodeKey, octets: &[u8], signature: &Signature) -> bool {
         self.sign(octets) == *signature
     }
+
+    fn may_be_gateway(&self, _: &NodeKey) -> bool {
+        true
+    }
 }
 
 #[track_caller]

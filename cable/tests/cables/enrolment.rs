@@ -48,6 +48,31 @@ fn a_node_joins_by_a_token_and_gets_a_cable() {
 }
 
 #[test]
+fn the_gateway_of_a_mesh_is_one_that_was_given_the_role_or_named_by_hand() {
+    lab::run(async {
+        let a = Home::new().start_member("a");
+        let stranger = Home::new().start_member("stranger");
+        assert!(a.trust.may_be_gateway(a.key), "in a mesh of one");
+        assert!(!a.trust.may_be_gateway(stranger.key));
+        a.trust.add(stranger.key, None).unwrap();
+        assert!(a.trust.may_be_gateway(stranger.key));
+        let brought = Home::new().start_member("brought");
+        assert!(a.trust.may_be_gateway(brought.key), "trust by hand alone knows no roles");
+
+        let gateway = member(&a, Roles::GATEWAY, "gateway").await;
+        let switch = member(&a, Roles::SWITCH, "switch").await;
+        let can = [a.key, gateway.key, stranger.key].map(|key| a.trust.may_be_gateway(key));
+        assert_eq!(can, [true; 3]);
+        assert!(!a.trust.may_be_gateway(switch.key));
+        assert!(!a.trust.may_be_gateway(brought.key), "a mesh of several knows its own");
+        a.trust.add(switch.key, None).unwrap();
+        assert!(a.trust.may_be_gateway(switch.key), "its operator says so");
+        a.trust.revoke("gateway").unwrap();
+        assert!(!a.trust.may_be_gateway(gateway.key));
+    });
+}
+
+#[test]
 fn of_thirty_two_who_race_for_one_token_one_wins() {
     lab::run(async {
         let a = Home::new().start_member("a");

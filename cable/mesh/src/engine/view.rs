@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::database::Node;
 use super::event::RefusalReason;
-use super::{LinkId, Mesh, gateways};
+use super::{LinkId, Mesh};
 use crate::authority::{Authority, NodeKey};
 use crate::message::Name;
 use crate::nick::Nick;
@@ -179,7 +179,7 @@ impl<A: Authority> Mesh<A> {
                 } else {
                     self.stations.count_of(index) as usize
                 },
-                gateway: node.records.get(&Slot::GATEWAY).and_then(gateways::claim_of),
+                gateway: self.gateway_claim(node),
                 age: now.saturating_duration_since(node.updated),
             })
             .collect()

@@ -1,6 +1,10 @@
 //! Who is the gateway, and what is told of ports that pretend to be.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
 use ether::MacAddr;
+use mesh::NodeKey;
 use mesh::engine::{Event, PortId};
 use mesh::message::Bounded;
 use mesh::record::{GatewayClaim, Notice, Offence};
@@ -8,6 +12,23 @@ use mesh::record::{GatewayClaim, Notice, Offence};
 use super::lab::*;
 
 const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 9]);
+
+thread_local! {
+    /// Those who may not be the gateway, in the test that runs on this thread.
+    static WITHOUT_ROLE: RefCell<BTreeSet<NodeKey>> = RefCell::default();
+}
+
+pub(crate) fn has_role(key: &NodeKey) -> bool {
+    WITHOUT_ROLE.with_borrow(|without| !without.contains(key))
+}
+
+fn take_role(node: usize) {
+    WITHOUT_ROLE.with_borrow_mut(|without| without.insert(key(node)));
+}
+
+fn give_role(node: usize) {
+    WITHOUT_ROLE.with_borrow_mut(|without| without.remove(&key(node)));
+}
 
 fn claim(is_active: bool, since: u64) -> GatewayClaim {
     GatewayClaim {
@@ -92,6 +113,50 @@ fn a_gateway_that_serves_matters_more_than_one_that_stands_by() {
     assert_eq!(lab.rival(2, 300), Some("n1".to_owned()));
     assert_eq!(lab.rival(1, 200), Some("n0".to_owned()), "it will take over");
     assert_eq!(lab.rival(0, 100), None);
+}
+
+#[test]
+fn the_claim_of_a_node_without_the_gateways_role_counts_nowhere_else() {
+    take_role(1);
+    let mut lab = Lab::new(3);
+    lab.cable(0, 1, ms(2));
+    lab.cable(1, 2, ms(2));
+    lab.claim(0, Some(claim(true, 100)));
+    lab.claim(1, Some(claim(true, 0)));
+    lab.run(secs(2));
+    for node in [0, 2] {
+        assert_eq!(lab.claimants(node), [("n0".to_owned(), true)], "as n{node} sees it");
+        let now = lab.now;
+        let shown = lab.mesh(node).nodes(now).into_iter().filter(|node| node.gateway.is_some());
+        assert_eq!(shown.map(|node| node.key).collect::<Vec<_>>(), [key(0)]);
+        let of_thief = |e: &Event| matches!(e, Event::GatewayServes(who) if who.key == key(1));
+        assert!(!lab.events(node).iter().any(of_thief));
+    }
+    assert_eq!(lab.rival(0, 100), None, "the gateway does not give way");
+    assert_eq!(lab.rival(1, 0), Some("n0".to_owned()), "it gives way to whoever has the role");
+}
+
+#[test]
+fn a_gateway_counts_from_when_it_gets_the_role_until_it_loses_it() {
+    take_role(0);
+    let mut lab = Lab::new(2);
+    lab.cable(0, 1, ms(2));
+    lab.claim(0, Some(claim(true, 100)));
+    lab.run(secs(2));
+    assert_eq!(lab.claimants(1), []);
+    lab.mesh(1).poll_gateways_changed();
+
+    give_role(0);
+    lab.run(secs(6));
+    assert!(lab.mesh(1).poll_gateways_changed());
+    assert_eq!(lab.claimants(1), [("n0".to_owned(), true)]);
+
+    take_role(0);
+    lab.run(secs(6));
+    assert!(lab.mesh(1).poll_gateways_changed());
+    assert_eq!(lab.claimants(1), []);
+    let events = lab.events(1);
+    assert!(events.iter().any(|e| matches!(e, Event::GatewayGone(who) if who.key == key(0))));
 }
 
 #[test]
