@@ -29,6 +29,7 @@ use crate::store::{self, StoreError};
 use membership::Membership;
 
 pub use enrolment::{Honoured, InviteView, MemberView, Offer, Removed, request};
+pub(crate) use membership::FORGET_EVERY;
 pub use membership::RosterError;
 pub use rotation::{RotationError, settle};
 

@@ -1,6 +1,7 @@
 //! Who belongs to the mesh, as neighbours tell each other: all of it before a cable is used, so that
 //! a node that was away learns who was put out before a frame flows; and what is new, as it comes.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,11 @@ use mesh::roster::Forged;
 
 use super::Shared;
 use super::entry::now;
+use crate::calendar::unix_seconds;
 use crate::failure::CloseCode;
 use crate::hello::{ControlError, ControlStream};
 use crate::link::Link;
-use crate::trust::RosterError;
+use crate::trust::{FORGET_EVERY, RosterError, Trust};
 
 /// The least time between two copies of the whole roster for one neighbour.
 const WHOLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -58,6 +60,17 @@ pub(super) async fn agree(
         }
     };
     tokio::try_join!(tell, hear).map(drop)
+}
+
+/// Forgets invitations that are long over, for ever.
+pub(super) async fn forget_hourly(trust: &Trust) -> Infallible {
+    loop {
+        let rest = FORGET_EVERY - unix_seconds() % FORGET_EVERY;
+        tokio::time::sleep(Duration::from_secs(rest)).await;
+        if let Err(err) = trust.forget_old_invitations(unix_seconds()) {
+            tracing::warn!(%err, "invitations that are over cannot be forgotten");
+        }
+    }
 }
 
 /// What one link has been told.

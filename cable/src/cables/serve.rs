@@ -42,10 +42,16 @@ struct Begun {
     replaced: Vec<CableId>,
 }
 
-/// Takes in whoever knocks, for ever.
+/// Takes in whoever knocks, and keeps the roster tidy, for ever.
 pub(super) async fn accept_all(shared: Rc<Shared>) {
-    while let Some(knock) = shared.endpoint.accept().await {
-        tokio::task::spawn_local(answer(shared.clone(), knock));
+    let take_in = async {
+        while let Some(knock) = shared.endpoint.accept().await {
+            tokio::task::spawn_local(answer(shared.clone(), knock));
+        }
+    };
+    tokio::select! {
+        () = take_in => {}
+        never = gossip::forget_hourly(&shared.trust) => match never {},
     }
 }
 

@@ -339,6 +339,14 @@ impl Trust {
         self.inner().mesh().map(Membership::messages).unwrap_or_default()
     }
 
+    /// Forgets invitations that are long over.
+    ///
+    /// # Errors
+    /// [`RosterError`]; they are still remembered then.
+    pub(crate) fn forget_old_invitations(&self, now: u64) -> Result<(), RosterError> {
+        self.inner().membership.as_mut().map_or(Ok(()), |mesh| mesh.forget(now))
+    }
+
     /// What neighbours have not heard yet, in messages.
     pub(crate) fn take_untold(&self) -> Vec<Message> {
         self.inner().mesh_mut().map(Membership::take_untold).unwrap_or_default()
@@ -383,5 +391,36 @@ fn refusal(err: AuthorError) -> JoinRefusal {
         AuthorError::Invitation(InvitationState::Unknown | InvitationState::Open(_))
         | AuthorError::NotMember
         | AuthorError::LastAdmin => JoinRefusal::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invitations_that_are_long_over_make_room_while_the_node_runs() {
+        let directory = tempfile::tempdir().unwrap();
+        let identity = Identity::generate().unwrap();
+        let trust = Trust::in_memory([]);
+        trust.belong(Some(directory.path()), &identity, "a").unwrap();
+        let offer = Offer {
+            name: None,
+            roles: Roles::SWITCH,
+            expires: Duration::from_secs(1),
+            lasts: None,
+        };
+        trust.invite(&offer, Vec::new()).unwrap();
+        let digest = trust.roster_digest();
+        trust.forget_old_invitations(unix_seconds()).unwrap();
+        assert_eq!(trust.invites().len(), 1, "it is over, and not for long");
+        assert_eq!(trust.roster_digest(), digest);
+
+        trust.forget_old_invitations(unix_seconds() + 8 * 86_400).unwrap();
+        assert_eq!(trust.invites().len(), 0);
+        let again = Trust::in_memory([]);
+        again.belong(Some(directory.path()), &identity, "a").unwrap();
+        assert_eq!(again.roster_digest(), trust.roster_digest(), "the disk has forgotten it, too");
+        assert_ne!(again.roster_digest(), digest);
     }
 }

@@ -22,6 +22,10 @@ use crate::store::{self, StoreError};
 /// The version of the file.
 const FILE_VERSION: u32 = 1;
 
+/// Invitations that are long over are forgotten at full hours, by each node's clock, so that all forget
+/// the same ones and their digests agree.
+pub(crate) const FORGET_EVERY: u64 = 3600;
+
 /// Why something about who belongs to the mesh was not done. Nothing has changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {
@@ -89,7 +93,7 @@ impl Membership {
         let Some((_, mut roster)) = directory.map_or(Ok(None), load)? else {
             return Self::found(file, signer, name);
         };
-        roster.forget_old_invitations(now);
+        forget_old(&mut roster, now);
         let digest = digest_of(&roster);
         let mut membership = Self { file, signer, roster, digest, untold: Vec::new() };
         membership.follow_name(&name, now)?;
@@ -166,9 +170,10 @@ impl Membership {
 
     /// Says what this node has signed: all of it is kept and told, or nothing.
     pub(super) fn say(&mut self, entries: Vec<Entry>) -> Result<(), RosterError> {
-        let mut roster = self.roster.clone();
+        let (mut roster, now) = (self.roster.clone(), unix_seconds());
         let count = entries.len();
-        let merged = roster.merge(entries, unix_seconds(), &Signatures)?;
+        forget_old(&mut roster, now);
+        let merged = roster.merge(entries, now, &Signatures)?;
         if merged.taken.len() < count {
             return Err(RosterError::Full);
         }
@@ -179,8 +184,9 @@ impl Membership {
 
     /// Takes in what a neighbour knows, on disk before it counts. Returns whether anything was new.
     pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Result<bool, RosterError> {
-        let mut roster = self.roster.clone();
-        let merged = roster.merge(entries, unix_seconds(), &Signatures)?;
+        let (mut roster, now) = (self.roster.clone(), unix_seconds());
+        forget_old(&mut roster, now);
+        let merged = roster.merge(entries, now, &Signatures)?;
         if merged.unfounded + merged.no_room > 0 {
             tracing::debug!(merged.unfounded, merged.no_room, "roster entries not taken");
         }
@@ -190,6 +196,12 @@ impl Membership {
         self.commit(roster)?;
         self.untold.extend(merged.taken);
         Ok(true)
+    }
+
+    /// Forgets invitations that are long over, on disk too.
+    pub(super) fn forget(&mut self, now: u64) -> Result<(), RosterError> {
+        let mut roster = self.roster.clone();
+        if forget_old(&mut roster, now) { self.commit(roster) } else { Ok(()) }
     }
 
     /// Enters another mesh, or this one again, as `own` was just admitted to it.
@@ -249,6 +261,13 @@ pub(super) fn add(
 ) -> Result<(), RosterError> {
     roster.merge(entries, unix_seconds(), &Signatures)?;
     Ok(store::save(file, &encode(roster))?)
+}
+
+/// Whether there was anything to forget.
+fn forget_old(roster: &mut Roster, now: u64) -> bool {
+    let before = roster.entries().count();
+    roster.forget_old_invitations(now - now % FORGET_EVERY);
+    roster.entries().count() < before
 }
 
 fn digest_of(roster: &Roster) -> [u8; 32] {
