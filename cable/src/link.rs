@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use crate::clock::now;
 use crate::congestion::{self, is_private};
 use crate::connection::Connection;
+use crate::failure::{self, CloseCode};
 use crate::identity::PublicKey;
 
 /// Octets that the queue hands over at once: about one segmentation batch of quinn's. What is handed
@@ -37,6 +38,10 @@ const RECEIVE_BATCH: usize = 64;
 /// Octets of control messages that may wait. The mesh holds back what it has to say beyond that, and
 /// says what is then true; so it is short, beside the largest message of 64 KiB.
 const OUTBOX: usize = 128 << 10;
+
+/// Octets of control messages at which a peer that does not read them is given up. Two copies of the
+/// largest roster, of 4096 entries, and what else there is to say find room below it.
+const MAX_OUTBOX: usize = 4 << 20;
 
 /// Octets that a record adds to its frame at most: 4 of length, 10 of fields, 10 of virtio-net
 /// header.
@@ -150,13 +155,23 @@ impl Link {
     }
 
     /// Sends a control message, in order behind those before. False when no more should be posted
-    /// until there is room again.
+    /// until there is room again. A peer that takes nothing for too long loses its connection.
     pub fn post(&self, message: &Message) -> bool {
         let mut outbox = self.outbox.borrow_mut();
-        outbox.messages.extend(encode(message));
+        let message = encode(message);
+        if outbox.messages.len() + message.len() > MAX_OUTBOX {
+            failure::close(&self.connection, CloseCode::Protocol, "the peer reads no messages");
+            return false;
+        }
+        outbox.messages.extend(message);
         outbox.is_full = outbox.messages.len() >= OUTBOX;
         self.posted.notify_one();
         !outbox.is_full
+    }
+
+    /// Whether all messages that were posted are with the stream.
+    pub(crate) fn has_posted_all(&self) -> bool {
+        self.outbox.borrow().messages.is_empty()
     }
 
     /// Hands posted messages to the stream for as long as it takes them. `room` is called when there

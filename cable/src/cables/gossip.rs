@@ -86,7 +86,8 @@ impl Told {
         let differs = theirs.founding == own.founding && theirs.digest != own.digest;
         let is_due =
             self.whole_at.is_none_or(|at| now().saturating_duration_since(at) >= WHOLE_INTERVAL);
-        if differs && is_due {
+        // One that does not read what it was sent asks in vain.
+        if differs && is_due && link.has_posted_all() {
             self.whole_at = Some(now());
             for message in shared.trust.roster_messages() {
                 link.post(&message);

@@ -4,10 +4,12 @@ use cable::Identity;
 use cable::endpoint::Endpoint;
 use cable::failure::{CloseCode, Failure, code_of};
 use cable::transport::HANDSHAKE_TIMEOUT;
-use mesh::message::MAX_MESSAGE_LEN;
+use mesh::NodeKey;
+use mesh::message::{MAX_MESSAGE_LEN, Message, RosterDigest, encode};
+use mesh::roster::Founding;
 
 use crate::handmade::{self, Client, Pair, Proof, hello};
-use crate::lab::{self, Home, Node, introduce, link, until, until_within};
+use crate::lab::{self, Heard, Home, Node, introduce, link, until, until_within};
 use crate::relay::Relay;
 
 const OLD: &[u8] = b"vdecable/0";
@@ -191,5 +193,27 @@ fn forged_addresses_do_not_keep_an_honest_peer_out() {
         let up = || a.link_count() + b.link_count() == 2;
         until_within(HANDSHAKE_TIMEOUT / 2, "both ends are up", up).await;
         drop(forged);
+    });
+}
+
+#[test]
+fn a_peer_that_takes_no_messages_is_given_up_before_they_fill_the_memory() {
+    lab::run(async {
+        let (a, b) = lab::linked().await;
+        let message = Message::RosterDigest(RosterDigest {
+            founding: Founding { founder: NodeKey([1; 32]), nonce: [0; 16] },
+            digest: [0; 32],
+        });
+        let link = a.link();
+        let posted_in_vain = encode(&message).len();
+        // Nothing is delivered in between.
+        for _ in 0..(4 << 20) / posted_in_vain {
+            link.post(&message);
+        }
+        assert_eq!((a.link_count(), b.link_count()), (1, 1));
+        for _ in 0..2 {
+            assert!(!link.post(&message), "there is no room");
+        }
+        until("it was given up", || a.heard().iter().any(|h| matches!(h, Heard::Down(..)))).await;
     });
 }
