@@ -68,7 +68,7 @@ impl Host {
             return answer.with_context(|| format!("{} answers {said:?}", self.login));
         }
         let complaint = String::from_utf8_lossy(&output.stderr);
-        let complaint = complaint.trim().lines().last().unwrap_or("it says nothing").to_owned();
+        let complaint = harmless(complaint.trim().lines().last().unwrap_or("it says nothing"));
         let failure = |why: String, fix: String| Failure::new(what, why, fix);
         let failure = match output.status.code() {
             Some(NO_LOGIN) => failure(
@@ -85,15 +85,16 @@ impl Host {
                     Err(told) if !said.trim().is_empty() => told,
                     _ => Failure::new("", complaint, ""),
                 };
-                let why = format!("on {}: {}", self.login, told.why);
+                let (told_why, fix) = (harmless(&told.why), harmless(&told.fix));
+                let why = format!("on {}: {told_why}", self.login);
                 if code == Some(NO_NODE) {
                     failure(
-                        format!("no node runs on {} ({})", self.login, told.why),
+                        format!("no node runs on {} ({told_why})", self.login),
                         "start vdenode there; if it has a name: --remote 'vdecable --node NAME'"
                             .to_owned(),
                     )
                 } else {
-                    failure(why, told.fix)
+                    failure(why, fix)
                 }
             }
         };
@@ -140,8 +141,13 @@ pub(super) fn connect(
         Err(err) => {
             // What is left of this attempt is the invitation. If it was used in spite of all, the
             // node there is a member, and may stay one.
-            let _ = client.ask(&Request::Uninvite { id: invitation.id });
-            say("nothing was changed here: the invitation was taken back");
+            let taken_back = client.ask(&Request::Uninvite { id: invitation.id });
+            say(&match taken_back {
+                Ok(_) => "nothing was changed here: the invitation was taken back".to_owned(),
+                Err(left) => format!(
+                    "the invitation could not be taken back ({left}): see vdecable members and invites"
+                ),
+            });
             return Err(err);
         }
     };
@@ -190,5 +196,25 @@ fn is_member(client: &mut Client, key: &str) -> anyhow::Result<bool> {
 
 fn text(answer: &serde_json::Value, field: &str) -> anyhow::Result<String> {
     let text = answer.get(field).and_then(serde_json::Value::as_str);
-    text.map(str::to_owned).with_context(|| format!("vdecable there told no {field}: {answer}"))
+    text.map(harmless).with_context(|| {
+        format!("vdecable there told no {field}: {}", harmless(&answer.to_string()))
+    })
+}
+
+/// What another host says, without what a terminal would act upon.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_host_says_does_nothing_to_the_terminal() {
+        let answer = serde_json::json!({ "name": "a\u{1b}]0;b\u{7}\u{9b}2J" });
+        assert_eq!(text(&answer, "name").unwrap(), "a ]0;b  2J");
+        let Err(err) = text(&serde_json::json!("\u{1b}[2J"), "name") else { panic!() };
+        assert!(!err.to_string().chars().any(char::is_control), "{err}");
+    }
 }
