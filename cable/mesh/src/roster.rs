@@ -29,7 +29,8 @@ pub use entry::{
 /// The most keys that are members or have been: as many as there can be nodes.
 pub const MAX_MEMBERS: usize = 1024;
 
-/// The most invitations remembered, used ones among them.
+/// The most invitations remembered, used ones among them; and the most of which one administrator
+/// says that they are over.
 pub const MAX_INVITES: usize = 256;
 
 /// The most entries: some from several administrators about each key. At most 400 octets each.
@@ -244,8 +245,10 @@ impl Roster {
                     && (self.known.contains_key(&succession.to) || self.known.len() < MAX_MEMBERS)
             }
             Statement::Invite(_) => self.invites().count() < MAX_INVITES,
-            // Closing one makes no more of them.
-            Statement::Closed { .. } => true,
+            // Closing one makes no more of them, so that nobody honest closes more than there are.
+            Statement::Closed { .. } => {
+                self.invites().filter(|(_, signer)| *signer == entry.signer).count() < MAX_INVITES
+            }
         };
         room && self.entries.len() < MAX_ENTRIES
     }

@@ -167,3 +167,15 @@ fn what_a_key_says_again_of_the_next_one_is_no_news() {
     }
     assert_eq!(members(&roster), [1, 22]);
 }
+
+#[test]
+fn an_administrator_that_ends_invitations_without_end_leaves_room_for_revocations() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    admit(&mut roster, keys(2), 3, Roles::SWITCH);
+    for number in 5000..5000 + mesh::roster::MAX_ENTRIES as u64 {
+        forced(&mut roster, keys(2), number, 1, Statement::Closed { expires: u64::MAX });
+    }
+    revoke(&mut roster, keys(1), 3);
+    assert_eq!(members(&roster), [1, 2]);
+}
