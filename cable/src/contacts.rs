@@ -14,7 +14,7 @@ use crate::store::{self, StoreError};
 /// Nodes whose addresses are remembered: as many as there can be members. Full: no more are taken.
 const NODES: usize = 1024;
 
-/// Addresses of one node.
+/// Addresses of one node, the one that worked among them.
 const ADDRESSES: usize = 8;
 
 /// The addresses of one node.
@@ -93,6 +93,7 @@ impl Contacts {
         for text in card.proved.iter().chain(&card.told) {
             if let Ok(target) = text.parse()
                 && !targets.contains(&target)
+                && targets.len() < ADDRESSES
             {
                 targets.push(target);
             }
