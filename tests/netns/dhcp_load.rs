@@ -75,9 +75,12 @@ fn exchanges(scene: &Scene) -> Result<()> {
     let bench = Bench::new(scene)?;
     // New clients only, each once: no address twice. It may send a few more than it is told to.
     ensure_whole(&bench.run(&["-r", "200", "-R", "1000", "-n", "600", "-u"])?, 2)?;
-    // The same clients again and again, who renew and give back.
-    let again = ["-b", "mac=00:0c:01:12:03:04", "-r", "200", "-R", "200", "-p", "3"];
-    ensure_whole(&bench.run(&[&again[..], &["-f", "60", "-F", "60"]].concat())?, 3)
+    // The same clients again and again, who renew, and who give back. Not both in one run: perfdhcp
+    // draws whom to take for either, and nobody owes a client an ACK who has given its address back
+    // before the ACK could be durable.
+    let again = ["-b", "mac=00:0c:01:12:03:04", "-r", "200", "-R", "200", "-p", "2"];
+    ensure_whole(&bench.run(&[&again[..], &["-f", "60"]].concat())?, 3)?;
+    ensure_whole(&bench.run(&[&again[..], &["-F", "60"]].concat())?, 2)
 }
 
 fn avalanche(scene: &Scene) -> Result<()> {
