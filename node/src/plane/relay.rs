@@ -81,9 +81,17 @@ impl Plane {
         frames: &Frames<'_>,
         now: Instant,
     ) -> Option<Congested> {
+        self.in_one_turn(|plane, from| plane.relay_now(ingress, frames, from, now))
+    }
+
+    /// Relays turn after turn, each from the frame that it is told, until none is left.
+    pub(super) fn in_one_turn(
+        &mut self,
+        mut relay: impl FnMut(&mut Self, usize) -> Relayed,
+    ) -> Option<Congested> {
         let (mut from, mut congested) = (Some(0), None);
         while let Some(next) = from {
-            let relayed = self.relay_now(ingress, frames, next, now);
+            let relayed = relay(self, next);
             congested = relayed.congested.or(congested);
             from = relayed.next;
         }

@@ -57,13 +57,7 @@ impl Plane {
         frames: &Frames<'_>,
         now: Instant,
     ) -> Option<Congested> {
-        let (mut from, mut congested) = (Some(0), None);
-        while let Some(next) = from {
-            let relayed = self.relay(ingress, frames, next, now);
-            congested = relayed.congested.or(congested);
-            from = relayed.next;
-        }
-        congested
+        self.in_one_turn(|plane, from| plane.relay(ingress, frames, from, now))
     }
 
     fn take_in(
