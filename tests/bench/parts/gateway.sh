@@ -11,6 +11,9 @@ measure() {
     need iptables iptables
     host inside; host machine; host world
     wire inside machine
+    # The gateway's host is on the Ethernet twice. Each of its interfaces answers for its own addresses
+    # alone: else what is for the plain tap may come in by the gateway's, whose rules refuse it.
+    on inside sysctl -qw net.ipv4.conf.all.arp_ignore=1 net.ipv4.conf.all.arp_announce=2
     ip link add away netns "vdebench-$$-inside" type veth peer name net netns "vdebench-$$-world"
     on inside ip addr add 192.0.2.1/24 dev away; on inside ip link set away up
     on world ip addr add 192.0.2.2/24 dev net; on world ip link set net up
