@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::machine::{Machine, Mount};
 use crate::netns::{Netns, veth};
 use crate::node::{CABLE_UP, Node, Setup, trust_each_other};
-use crate::process::Process;
+use crate::process::{Process, run};
 use crate::suite::Scene;
 use crate::wait::{wait_for, wait_until};
 
@@ -26,6 +26,15 @@ pub const UPLINK: &str = "192.0.2.1";
 
 /// The only server in the internet.
 pub const SERVER: &str = "192.0.2.2";
+
+/// `udhcpc` runs this: the interface gets what was offered.
+const LEASE_SCRIPT: &str = "#!/bin/sh
+case $1 in bound|renew)
+    ip address replace $ip/$mask dev $interface
+    ip route replace default via $router dev $interface
+    TOLD ;;
+esac
+";
 
 /// The network. Parts end in this order: nodes before the hosts that they run on.
 #[derive(Debug)]
@@ -170,6 +179,32 @@ impl Vm {
         netns.set_up("eth0")?;
         let mac = netns.exec("cat", &["/sys/class/net/eth0/address"])?.trim().to_owned();
         Ok(Self { _plug: plug, netns, mac })
+    }
+
+    /// Lets the machine fetch a lease by `udhcpc`, as one of that name and with more words on its
+    /// command line. Gives what `udhcpc` printed, and with it what the shell's words `told` print, to
+    /// which the options are variables.
+    ///
+    /// # Errors
+    ///
+    /// When it gets none.
+    pub fn lease(&self, scene: &Scene, name: &str, words: &[&str], told: &str) -> Result<String> {
+        let script = script(scene, &format!("{name}.sh"), &LEASE_SCRIPT.replace("TOLD", told))?;
+        let mut udhcpc = self.netns.command("udhcpc");
+        udhcpc.args(["-i", "eth0", "-f", "-q", "-n", "-t", "10", "-T", "1"]);
+        udhcpc.args(["-x", &format!("hostname:{name}")]).args(words);
+        run(udhcpc.arg("-s").arg(script))
+    }
+
+    /// The same; gives the address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::lease`].
+    pub fn lease_address(&self, scene: &Scene, name: &str) -> Result<String> {
+        self.lease(scene, name, &[], ":")?;
+        let address = self.address()?.context("udhcpc ended and there is no address")?;
+        Ok(address.split('/').next().unwrap_or_default().to_owned())
     }
 
     /// The address of `eth0` with its prefix length, if it has one.

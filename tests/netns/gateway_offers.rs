@@ -4,21 +4,16 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use lab::lan::{GATEWAY, Lan, SERVER, SOON, Vm, script};
+use lab::lan::{GATEWAY, Lan, SERVER, SOON, Vm};
 use lab::netns::veth;
 use lab::process::run;
 use lab::traffic::Ping;
 use lab::{Netns, Process, Scene, Suite, wait_until};
 
-/// `udhcpc` runs this, and prints what it was told.
-const TOLD: &str = "#!/bin/sh
-case $1 in bound|renew)
-    ip address replace $ip/$mask dev $interface
-    ip route replace default via $router dev $interface
-    echo \"told ip=$ip router=$router dns=$dns domain=$domain search=$search ntp=$ntpsrv\"
-    echo \"told mtu=$mtu routes=$staticroutes tftp=$tftp other=$opt150 lease=$lease\" ;;
-esac
-";
+/// What `udhcpc` prints when it has a lease.
+const TOLD: &str = r#"
+    echo "told ip=$ip router=$router dns=$dns domain=$domain search=$search ntp=$ntpsrv"
+    echo "told mtu=$mtu routes=$staticroutes tftp=$tftp other=$opt150 lease=$lease""#;
 
 pub(crate) fn trials(suite: Suite) -> Suite {
     const PROGRAMS: &[&str] = &["udhcpc", "nft", "vde_plug2tap"];
@@ -35,13 +30,9 @@ pub(crate) fn trials(suite: Suite) -> Suite {
 }
 
 fn told(scene: &Scene, vm: &Vm) -> Result<String> {
-    let script = script(scene, "told.sh", TOLD)?;
-    let mut udhcpc = vm.netns.command("udhcpc");
-    udhcpc.args(["-i", "eth0", "-f", "-q", "-n", "-t", "10", "-T", "1", "-x", "hostname:vm1"]);
-    for option in ["search", "ntpsrv", "mtu", "staticroutes", "tftp", "150"] {
-        udhcpc.args(["-O", option]);
-    }
-    run(udhcpc.arg("-s").arg(script))
+    let asked = ["search", "ntpsrv", "mtu", "staticroutes", "tftp", "150"];
+    let words: Vec<&str> = asked.iter().flat_map(|option| ["-O", option]).collect();
+    vm.lease(scene, "vm1", &words, TOLD)
 }
 
 fn flags(scene: &Scene) -> Result<()> {
