@@ -49,7 +49,7 @@ use crate::time::{BootId, Now};
 use crate::wire::{Arp, Datagram, NoDatagram};
 use message::{Kind, Malformed, Request};
 use options::Standard;
-use store::{Due, Pending};
+use store::{Due, Manner, Pending};
 use table::{Binding, State, Table};
 
 /// IANA, Service Names: `bootps` and `bootpc`.
@@ -224,19 +224,21 @@ impl Server {
     /// The next write to make durable; `None` while one is under way.
     pub fn poll_store(&mut self) -> Option<Store> {
         let now = self.now.since_boot;
-        let (replaces, bytes) = match self.store.due(now, self.table.len())? {
-            Due::Append(dirty) => (false, self.encode(dirty)),
-            Due::Replace => (true, self.encode_all()),
+        let (manner, bytes) = match self.store.due(now, self.table.len())? {
+            Due::Append(dirty) => (Manner::Append, self.encode(dirty)),
+            Due::Compact(dirty) => (Manner::Compact, self.encode(dirty)),
+            Due::Replace => (Manner::Replace, self.encode_all()),
         };
-        Some(self.store.begin(now, replaces, bytes))
+        Some(self.store.begin(now, manner, bytes))
     }
 
-    /// Takes the report of a write. Another ticket than that of the write under way is ignored.
-    pub fn handle_stored(&mut self, ticket: Ticket, result: Result<(), StoreError>, now: Now) {
+    /// Takes the report of a write, with the length that the log has now. Another ticket than that of
+    /// the write under way is ignored.
+    pub fn handle_stored(&mut self, ticket: Ticket, result: Result<u64, StoreError>, now: Now) {
         self.advance(now);
         match result {
-            Ok(()) => {
-                let Some((held, healed)) = self.store.succeeded(ticket) else { return };
+            Ok(log_len) => {
+                let Some((held, healed)) = self.store.succeeded(ticket, log_len) else { return };
                 if healed {
                     self.emit(Event::Durable);
                 }

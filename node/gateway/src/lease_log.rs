@@ -224,6 +224,14 @@ pub fn compact(leases: &Leases) -> Vec<u8> {
     out
 }
 
+/// A whole log that says in as few octets as possible what another says, which must be unharmed, and
+/// what the records in `more` say beside; `None` when it is harmed.
+pub fn compacted(log: &[u8], more: &[u8]) -> Option<Vec<u8>> {
+    let together = [log, more].concat();
+    let loaded = load(&together).ok()?;
+    (loaded.damage == Damage::default()).then(|| compact(&loaded.leases))
+}
+
 /// Reads a log, whatever happened to it.
 ///
 /// Every record that was completely written and is unharmed counts; no other does.

@@ -11,8 +11,8 @@ use gateway::dhcp::{Store, StoreError, Ticket, Write};
 use gateway::lease_log::{self, Loaded};
 use tokio::sync::mpsc;
 
-/// What became of a write.
-pub(super) type Stored = (Ticket, Result<(), StoreError>);
+/// What became of a write: how long the log is now.
+pub(super) type Stored = (Ticket, Result<u64, StoreError>);
 
 /// The file, in its thread's hands.
 #[derive(Debug)]
@@ -59,13 +59,14 @@ fn run(path: &Path, orders: &blocking::Receiver<(Store, mpsc::Sender<Stored>)>) 
     while let Ok((Store { ticket, write }, done)) = orders.recv() {
         let result = match write {
             Write::Append { at, bytes } => append(path, at, &bytes),
-            Write::Replace(bytes) => replace(path, &bytes).map_err(|err| kind_of(&err)),
+            Write::Replace(bytes) => replace(path, &bytes),
+            Write::Compact { at, bytes } => compact(path, at, &bytes),
         };
         let _ = done.blocking_send((ticket, result));
     }
 }
 
-fn append(path: &Path, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
+fn append(path: &Path, at: u64, bytes: &[u8]) -> Result<u64, StoreError> {
     let write = |file: &File| {
         file.write_all_at(bytes, at)?;
         file.sync_data()
@@ -74,10 +75,27 @@ fn append(path: &Path, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
     write(&file).map_err(|err| match file.set_len(at) {
         Ok(()) => kind_of(&err),
         Err(_) => StoreError::Failed,
-    })
+    })?;
+    Ok(at + length_of(bytes))
 }
 
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Here and not where frames are relayed: a full pool's log takes a tenth of a second.
+fn compact(path: &Path, at: u64, bytes: &[u8]) -> Result<u64, StoreError> {
+    let log = std::fs::read(path).map_err(|_| StoreError::Failed)?;
+    let compacted = (length_of(&log) == at).then(|| lease_log::compacted(&log, bytes)).flatten();
+    replace(path, &compacted.ok_or(StoreError::Failed)?)
+}
+
+fn length_of(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).expect("a length has at most 64 bits")
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<u64, StoreError> {
+    replace_file(path, bytes).map_err(|err| kind_of(&err))?;
+    Ok(length_of(bytes))
+}
+
+fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let aside: PathBuf = path.with_extension("new");
     match std::fs::remove_file(&aside) {
         Err(err) if err.kind() != io::ErrorKind::NotFound => return Err(err),

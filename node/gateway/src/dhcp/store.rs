@@ -38,6 +38,14 @@ pub enum Write {
     },
     /// Write another file, `fsync` it, rename it over the log, `fsync` the folder.
     Replace(Vec<u8>),
+    /// The same with what [`compacted`](crate::lease_log::compacted) makes of the log, whose length
+    /// is this, and of these records. Where it makes nothing, report [`StoreError::Failed`].
+    Compact {
+        /// How long the log is.
+        at: u64,
+        /// What it says besides.
+        bytes: Vec<u8>,
+    },
 }
 
 /// Why a write is not durable.
@@ -93,7 +101,17 @@ pub(super) struct Dirty {
 pub(super) enum Due<'a> {
     /// The truth about these addresses.
     Append(&'a Dirty),
+    /// The same, and the log is longer than need be.
+    Compact(&'a Dirty),
     /// Everything.
+    Replace,
+}
+
+/// How a write changes the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    Append,
+    Compact,
     Replace,
 }
 
@@ -103,9 +121,7 @@ struct Batch {
     since: Duration,
     dirty: Dirty,
     held: Vec<Held>,
-    /// How long the log is when it succeeds.
-    log_len: usize,
-    replaces: bool,
+    manner: Manner,
 }
 
 #[derive(Debug)]
@@ -117,7 +133,7 @@ pub(super) struct Pending {
     log_len: usize,
     /// Whether the next write must be a whole log.
     replace: bool,
-    /// Do not compact below this length: it failed when the log was half as long.
+    /// Do not compact below this length: it failed, or made no less of it, at half of that.
     compact_from: usize,
     trouble: Option<StoreError>,
     retry_at: Duration,
@@ -189,16 +205,16 @@ impl Pending {
         let compact =
             self.log_len >= self.compact_from && self.log_len > COMPACT_RATIO * (live + 1) * CHUNK;
         let nothing = self.dirty.leases.is_empty() && self.dirty.reservations.is_empty();
-        if self.replace || (compact && !nothing) {
-            Some(Due::Replace)
-        } else {
-            (!nothing).then_some(Due::Append(&self.dirty))
+        match (self.replace, nothing) {
+            (true, _) => Some(Due::Replace),
+            (false, true) => None,
+            (false, false) if compact => Some(Due::Compact(&self.dirty)),
+            (false, false) => Some(Due::Append(&self.dirty)),
         }
     }
 
     /// Begins the write that was [`due`](Self::due): a whole log or the records to append.
-    pub(super) fn begin(&mut self, now: Duration, replaces: bool, bytes: Vec<u8>) -> Store {
-        let at = if replaces { 0 } else { self.log_len };
+    pub(super) fn begin(&mut self, now: Duration, manner: Manner, bytes: Vec<u8>) -> Store {
         let ticket = self.ticket();
         self.next += 1;
         self.in_flight = Some(Batch {
@@ -206,21 +222,30 @@ impl Pending {
             since: now,
             dirty: std::mem::take(&mut self.dirty),
             held: std::mem::take(&mut self.held),
-            log_len: at + bytes.len(),
-            replaces,
+            manner,
         });
-        let at = u64::try_from(at).expect("a length has at most 64 bits");
-        let write = if replaces { Write::Replace(bytes) } else { Write::Append { at, bytes } };
+        let at = u64::try_from(self.log_len).expect("a length has at most 64 bits");
+        let write = match manner {
+            Manner::Append => Write::Append { at, bytes },
+            Manner::Compact => Write::Compact { at, bytes },
+            Manner::Replace => Write::Replace(bytes),
+        };
         Store { ticket, write }
     }
 
-    /// The write succeeded: the answers that may go, and whether there was trouble before.
-    pub(super) fn succeeded(&mut self, ticket: Ticket) -> Option<(Vec<Held>, bool)> {
+    /// The write succeeded, and the log is that long now: the answers that may go, and whether there
+    /// was trouble before.
+    pub(super) fn succeeded(&mut self, ticket: Ticket, log_len: u64) -> Option<(Vec<Held>, bool)> {
         let batch = self.in_flight.take_if(|batch| batch.ticket == ticket)?;
-        self.log_len = batch.log_len;
-        self.replace &= !batch.replaces;
-        if batch.replaces {
-            self.compact_from = COMPACT_FROM;
+        self.log_len = usize::try_from(log_len).unwrap_or(usize::MAX);
+        match batch.manner {
+            Manner::Append => {}
+            // The log may tell of addresses that this server knows nothing of any more.
+            Manner::Compact => self.compact_from = COMPACT_FROM.max(self.log_len.saturating_mul(2)),
+            Manner::Replace => {
+                self.replace = false;
+                self.compact_from = COMPACT_FROM;
+            }
         }
         Some((batch.held, self.trouble.take().is_some()))
     }
@@ -240,9 +265,9 @@ impl Pending {
         self.retry_at = now + RETRY;
         if matches!(error, StoreError::Failed | StoreError::Slow) {
             self.replace = true;
-        } else if batch.replaces && !self.replace {
+        } else if batch.manner == Manner::Compact {
             // No room for a second file; there may be room for a few more records.
-            self.compact_from = self.log_len * 2;
+            self.compact_from = self.log_len.saturating_mul(2);
         }
         let news = self.trouble.replace(error) != Some(error);
         Some((batch.held, news))

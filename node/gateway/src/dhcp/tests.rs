@@ -112,9 +112,7 @@ impl Lab {
                 self.waiting = Some(store);
                 break;
             };
-            if result.is_ok() {
-                self.write(&store.write);
-            }
+            let result = result.map(|()| self.write(&store.write));
             self.server.handle_stored(store.ticket, result, self.now);
         }
         self.events.extend(std::iter::from_fn(|| self.server.poll_event()));
@@ -128,14 +126,19 @@ impl Lab {
         replies
     }
 
-    fn write(&mut self, write: &Write) {
+    /// How long the log is now.
+    fn write(&mut self, write: &Write) -> u64 {
+        if let Write::Append { at, .. } | Write::Compact { at, .. } = write {
+            assert_eq!(*at, self.disk.len() as u64, "the server knows the log's length");
+        }
         match write {
-            Write::Append { at, bytes } => {
-                assert_eq!(*at, self.disk.len() as u64, "the server knows the log's length");
-                self.disk.extend(bytes);
+            Write::Append { bytes, .. } => self.disk.extend(bytes),
+            Write::Compact { bytes, .. } => {
+                self.disk = lease_log::compacted(&self.disk, bytes).expect("the log is unharmed");
             }
             Write::Replace(bytes) => self.disk.clone_from(bytes),
         }
+        self.disk.len() as u64
     }
 
     fn pass(&mut self, time: Duration) -> Vec<Reply> {

@@ -79,7 +79,8 @@ fn the_core_is_not_what_limits_exchanges() {
         let address = Ipv4Addr::from(*offer[58..].first_chunk::<4>().unwrap());
         lab.server.handle_frame(&client.select(address).frame(), HERE, lab.now);
         let store = lab.server.poll_store().unwrap();
-        lab.server.handle_stored(store.ticket, Ok(()), lab.now);
+        let log_len = lab.write(&store.write);
+        lab.server.handle_stored(store.ticket, Ok(log_len), lab.now);
         assert!(lab.server.poll_transmit().is_some());
         while lab.server.poll_event().is_some() {}
     }

@@ -53,7 +53,7 @@ fn a_report_for_another_write_is_ignored() {
         client: crate::ReservedFor::Mac(client.mac),
         hostname: None,
     });
-    lab.server.handle_stored(old.unwrap(), Ok(()), lab.now);
+    lab.server.handle_stored(old.unwrap(), Ok(0), lab.now);
     assert_eq!(lab.server.poll_transmit(), None, "that write has not begun");
 }
 
@@ -199,6 +199,47 @@ fn a_long_log_is_compacted() {
     assert!(addresses.iter().all(|address| lab.state(*address) == Some(LeaseState::Bound)));
 }
 
+#[test]
+fn a_log_that_compaction_cannot_shorten_is_compacted_again_when_it_has_doubled() {
+    let mut lab = Lab::new(Config { subnet: "10.0.0.0/16".parse().unwrap(), ..config() });
+    for number in 0..2200 {
+        lab.join(&Client::new(number));
+    }
+    // All but one are no business of this server any more, and the log still tells of them.
+    let client = Client::new(0);
+    let address = lab.ask(&client.discover()).yiaddr;
+    lab.restart(Config { pools: vec![address..=address], ..lab.server.config().clone() });
+    let mut compactions = 0;
+    for _ in 0..1500 {
+        let before = lab.disk.len();
+        assert_eq!(lab.ask(&client.renew(address)).kind, ACK);
+        compactions += usize::from(lab.disk.len() < before + lease_log::CHUNK);
+    }
+    assert_eq!(compactions, 1);
+}
+
+#[test]
+fn a_log_that_is_harmed_meanwhile_is_written_anew_from_memory() {
+    let mut lab = Lab::new(config());
+    let client = Client::new(1);
+    let address = lab.join(&client);
+    while lab.disk.len() < 256 * 1024 {
+        assert_eq!(lab.ask(&client.renew(address)).kind, ACK);
+    }
+    lab.storage = None;
+    assert_eq!(lab.send(&client.renew(address).frame()), []);
+    assert!(matches!(lab.waiting.as_ref().unwrap().write, Write::Compact { .. }));
+    lab.disk[lease_log::CHUNK + 20] ^= 1;
+    assert_eq!(lease_log::compacted(&lab.disk, &[]), None);
+    lab.storage = Some(Err(StoreError::Failed));
+    assert_eq!(lab.settle().len(), 1, "who renews does not suffer for it");
+    lab.storage = Some(Ok(()));
+    lab.pass(secs(5));
+    assert_eq!(lease_log::load(&lab.disk).unwrap().damage, lease_log::Damage::default());
+    lab.crash();
+    assert_eq!(lab.state(address), Some(LeaseState::Bound));
+}
+
 // D26
 #[test]
 fn a_jump_of_the_date_neither_frees_nor_stretches_a_lease() {
@@ -295,7 +336,7 @@ fn crash_in_a_write(lab: &mut Lab, client: &Client, address: Ipv4Addr, octets: u
         match write {
             Write::Append { bytes, .. } => lab.disk.extend(&bytes[..octets.min(bytes.len())]),
             // The new file was not renamed yet.
-            Write::Replace(_) => {}
+            Write::Replace(_) | Write::Compact { .. } => {}
         }
     }
     lab.storage = Some(Ok(()));
