@@ -13,6 +13,7 @@
 //! | the interface, what is read of the host's routes | `interface.rs` |
 //! | which frames go to the DHCP server | `port.rs` |
 //! | when leases are on disk | `lease_file.rs` |
+//! | how much the log says of leases | `chronicle.rs` |
 //! | what `vdecable leases` and `forward` do | `requests.rs`, `forwards.rs` |
 //! | who is asked for other names | `resolver.rs` |
 //! | IPv6: prefix, advertisements | `ipv6.rs` |
@@ -20,6 +21,7 @@
 //! | what follows from routes and other firewalls | `upkeep.rs`, `forwarding.rs`, `passage.rs` |
 //! | how settings of the host's kernel are put back | `sysctl.rs` |
 
+mod chronicle;
 mod clocks;
 mod forwarding;
 mod forwards;
@@ -54,6 +56,7 @@ use crate::config::GatewayConfig;
 use crate::driver::{self, Shard};
 use crate::plane::{BATCH, Frame, Frames};
 use crate::port::tap::GatewayPlug;
+use chronicle::Chronicle;
 use forwards::Forwards;
 use interface::Netlink;
 use ipv6::Ipv6;
@@ -101,6 +104,7 @@ pub(crate) struct Gateway {
     nat: Option<Rc<Nat>>,
     sysctls: RefCell<Option<Sysctls>>,
     standing: RefCell<Standing>,
+    chronicle: RefCell<Chronicle>,
     waiting: RefCell<Vec<Waiting>>,
     /// The write that is under way.
     storing: Cell<Option<Ticket>>,
@@ -181,6 +185,7 @@ async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Ga
         forwards: RefCell::new(forwards),
         nat,
         standing: RefCell::default(),
+        chronicle: RefCell::default(),
         waiting: RefCell::default(),
         storing: Cell::new(None),
         wake: Notify::new(),
@@ -274,13 +279,20 @@ impl Gateway {
     /// When something is to be done without a frame that asks for it.
     fn next_timeout(&self) -> Option<Instant> {
         let advertiser = self.advertiser.borrow().as_ref().and_then(Advertiser::poll_timeout);
-        self.server.borrow().poll_timeout().into_iter().chain(advertiser).min()
+        let chronicle = self.chronicle.borrow().poll_timeout();
+        self.server.borrow().poll_timeout().into_iter().chain(advertiser).chain(chronicle).min()
     }
 
     fn handle_timeout(&self) {
         self.server.borrow_mut().handle_timeout(clocks::now());
         if let Some(advertiser) = &mut *self.advertiser.borrow_mut() {
             advertiser.handle_timeout(driver::now());
+        }
+        if let Some(count) = self.chronicle.borrow_mut().poll_left_out(driver::now()) {
+            tracing::info!(
+                count,
+                "more happened to leases than is written; vdecable leases lists them"
+            );
         }
     }
 
@@ -304,10 +316,19 @@ impl Gateway {
         let events: Vec<Event> = std::iter::from_fn(|| server.poll_event()).collect();
         drop(server);
         for event in &events {
-            tell(event);
+            self.tell(event);
         }
         if events.iter().any(changes_names) {
             self.follow_names();
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        let is_of_one_lease = changes_names(event) || matches!(event, Event::Conflict { .. });
+        if is_of_one_lease && !self.chronicle.borrow_mut().admits(driver::now()) {
+            tracing::debug!(?event, "one lease of many");
+        } else {
+            tell(event);
         }
     }
 
@@ -318,7 +339,7 @@ impl Gateway {
         let mut waiting = self.waiting.borrow_mut();
         for (_, tell) in waiting.extract_if(.., |(waits_for, _)| *waits_for <= ticket) {
             // Whoever asked may have left.
-            let _ = tell.send(result);
+            let _ = tell.send(result.map(drop));
         }
     }
 }

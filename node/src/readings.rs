@@ -144,7 +144,7 @@ pub(crate) struct PingReading {
 }
 
 impl Nodes {
-    fn read(shard: &Shard, now: Instant) -> Self {
+    pub(crate) fn read(shard: &Shard, now: Instant) -> Self {
         let known = shard.plane.borrow().mesh().nodes(now);
         Self { known, given: given_names(&shard.trust) }
     }
@@ -199,12 +199,20 @@ pub(crate) async fn macs(
     let nodes = Nodes::read(shard, now());
     let wanted: Option<Vec<NodeKey>> =
         node.as_deref().map(|which| nodes.find(which).into_iter().map(|node| node.key).collect());
-    let asked = nodes.known.iter().filter(|node| {
-        let is_wanted = wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.key));
-        !node.is_own && node.route.is_some() && node.stations > 0 && is_wanted
-    });
+    let is_wanted =
+        |node: &NodeView| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.key));
+    let seen = seen_elsewhere(shard, nodes.known.iter().filter(|node| is_wanted(node))).await;
+    let snapshot = shard.plane.borrow().bridge.snapshot(now());
+    Box::new(MacsReading { snapshot, ports: ports(shard), nodes, seen, node, vlan })
+}
+
+/// What those of these nodes that are other ones, and answer soon, say of their stations.
+pub(crate) async fn seen_elsewhere<'a>(
+    shard: &Rc<Shard>,
+    nodes: impl Iterator<Item = &'a NodeView>,
+) -> Seen {
     let mut answers = JoinSet::new();
-    for node in asked {
+    for node in nodes.filter(|node| !node.is_own && node.route.is_some() && node.stations > 0) {
         let (shard, key) = (shard.clone(), node.key);
         answers.spawn_local(async move { stations_of(&shard, key).await });
     }
@@ -212,8 +220,7 @@ pub(crate) async fn macs(
     while let Some(answer) = answers.join_next().await {
         seen.extend(answer.into_iter().flatten());
     }
-    let snapshot = shard.plane.borrow().bridge.snapshot(now());
-    Box::new(MacsReading { snapshot, ports: ports(shard), nodes, seen, node, vlan })
+    seen
 }
 
 /// How long one answer of another node is waited for, how often it is asked again, and for how much

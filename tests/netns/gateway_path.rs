@@ -5,16 +5,9 @@ use anyhow::{Context as _, Result, ensure};
 use lab::process::{both, built_program, output, run};
 use lab::traffic::Ping;
 use lab::{Netns, Process, Scene, Suite, Switch, WebServer, wait_until};
+use serde_json::Value;
 
-use lab::lan::{GATEWAY, Lan, SERVER, SOON, UPLINK, Vm, script};
-
-/// `udhcpc` runs this.
-const LEASE_SCRIPT: &str = "#!/bin/sh
-case $1 in bound|renew)
-    ip address replace $ip/$mask dev $interface
-    ip route replace default via $router dev $interface ;;
-esac
-";
+use lab::lan::{GATEWAY, Lan, SERVER, SOON, UPLINK, Vm};
 
 /// What web servers show here: more than fits a few packets.
 const PAGE: usize = 300_000;
@@ -26,24 +19,22 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("machines_find_each_other_by_name_and_by_address", PROGRAMS, names)
         .trial("a_forwarded_port_leads_from_the_internet_to_a_machine", PROGRAMS, forwarded)
         .trial(
+            "leases_say_behind_which_port_of_which_node_machines_are",
+            &["udhcpc", "nft", "vde_plug2tap"],
+            places,
+        )
+        .trial(
             "the_old_recipe_and_the_gateway_live_on_one_host",
             &["udhcpc", "dnsmasq", "iptables", "nft", "vde_plug2tap"],
             beside_the_recipe,
         )
 }
 
-/// A machine of that name with a lease.
+/// A machine of that name with a lease, and its address.
 fn leased(scene: &Scene, lan: &Lan, name: &str) -> Result<(Vm, String)> {
-    leased_by(scene, Vm::plug_in(scene, &lan.far, name)?, name)
-}
-
-fn leased_by(scene: &Scene, vm: Vm, name: &str) -> Result<(Vm, String)> {
-    let script = script(scene, "lease.sh", LEASE_SCRIPT)?;
-    let mut udhcpc = vm.netns.command("udhcpc");
-    udhcpc.args(["-i", "eth0", "-f", "-q", "-n", "-t", "10", "-T", "1"]);
-    run(udhcpc.args(["-x", &format!("hostname:{name}"), "-s"]).arg(script))?;
-    let address = vm.address()?.context("udhcpc ended and there is no address")?;
-    Ok((vm, address.trim_end_matches("/24").to_owned()))
+    let vm = Vm::plug_in(scene, &lan.far, name)?;
+    let address = vm.lease_address(scene, name)?;
+    Ok((vm, address))
 }
 
 /// A web server with one page, whose text is its own.
@@ -161,6 +152,27 @@ fn forwarded(scene: &Scene) -> Result<()> {
     wait_until("a forwarded port to be closed", SOON, || Ok(load(&lan.internet, &url).is_err()))
 }
 
+fn places(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &[])?;
+    let far = [Vm::plug_in(scene, &lan.far, "far1")?, Vm::plug_in(scene, &lan.far, "far2")?];
+    let near = Vm::plug_in(scene, &lan.gateway, "near")?;
+    for (name, vm) in [("far1", &far[0]), ("far2", &far[1]), ("near", &near)] {
+        vm.lease_address(scene, name)?;
+    }
+    let leases = lan.gateway.leases()?;
+    for (vm, node) in [(&far[0], &lan.far), (&far[1], &lan.far), (&near, &lan.gateway)] {
+        let place = |of: &Value| (of["node"].clone(), of["port"].clone());
+        let macs = node.macs()?;
+        let known = macs.iter().find(|known| known["mac"] == vm.mac.as_str());
+        let known = known.context("its own node does not know it")?;
+        ensure!(known["here"] == true && known["port"].is_u64(), "{known}");
+        let lease = leases.iter().find(|lease| lease["mac"] == vm.mac.as_str());
+        let lease = lease.context("no lease")?;
+        ensure!(place(lease) == place(known), "the lease is {lease}, the station {known}");
+    }
+    Ok(())
+}
+
 fn beside_the_recipe(scene: &Scene) -> Result<()> {
     let mut lan = Lan::start(scene, &[])?;
     let program = built_program("vde_switch")?;
@@ -180,7 +192,7 @@ fn beside_the_recipe(scene: &Scene) -> Result<()> {
     let before = lan.host.shell(rules)?;
 
     let old = Vm::plug_into(scene, switch.socket(), "old")?;
-    let (old, address) = leased_by(scene, old, "old")?;
+    let address = old.lease_address(scene, "old")?;
     ensure!(address.starts_with("10.66.0.1"), "the recipe's guest has {address}");
     let (new, address) = leased(scene, &lan, "new")?;
     ensure!(address.starts_with("10.77.0."), "the gateway's machine has {address}");

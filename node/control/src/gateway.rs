@@ -1,5 +1,7 @@
 //! The views of the gateway: leases, forwarded ports, and how it stands.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The gateway of a node that is one.
@@ -30,6 +32,26 @@ pub struct GatewayStatus {
     pub pool: usize,
     /// Whether leases can be written to disk.
     pub durable: bool,
+    /// What machines asked of DHCP and got.
+    #[serde(default)]
+    pub dhcp: DhcpCounters,
+}
+
+/// Messages of DHCP since the gateway started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DhcpCounters {
+    /// Machines that looked for an address (DISCOVER).
+    pub discovers: u64,
+    /// Machines that asked for one (REQUEST).
+    pub requests: u64,
+    /// Addresses that were offered.
+    pub offers: u64,
+    /// Requests that were granted (ACK).
+    pub acks: u64,
+    /// Requests that were refused (NAK).
+    pub naks: u64,
+    /// Messages that got no answer, by reason; those that moved.
+    pub ignored: BTreeMap<String, u64>,
 }
 
 /// One address and its machine.
@@ -49,7 +71,7 @@ pub struct LeaseView {
     pub expires: Option<u64>,
     /// The node behind which the machine is, as far as known.
     pub node: Option<String>,
-    /// Its port there, when that is the gateway's node.
+    /// Its port there, as far as that node tells.
     pub port: Option<u32>,
     /// Whether the address is kept for the machine.
     pub reserved: bool,

@@ -1,16 +1,17 @@
 //! Frames for the gateway's own services, picked out of those that leave by its tap.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
 use ether::VnetHeader;
 use ether::segment::{SegmentBuffer, split_into};
+use fabric::DropReason;
 use gateway::Subnet;
 use mesh::Nick;
 use tokio::sync::Notify;
 
-/// Frames that may wait. Full: the newest is dropped; clients repeat themselves.
+/// Frames that may wait. Full: the newest is dropped and counted; clients repeat themselves.
 const CAPACITY: usize = 4096;
 
 /// The longest frame for us: more than any client's message has. Longer ones are the host's.
@@ -22,6 +23,8 @@ pub(crate) struct Inbox {
     /// Where clients send: to all, to all of the subnet, to the gateway.
     addresses: [Ipv4Addr; 3],
     frames: RefCell<VecDeque<(Vec<u8>, Nick)>>,
+    /// Frames that found it full.
+    overflows: Cell<u64>,
     filled: Notify,
 }
 
@@ -42,36 +45,51 @@ impl Inbox {
         Self {
             addresses: [Ipv4Addr::BROADCAST, subnet.broadcast(), address],
             frames: RefCell::default(),
+            overflows: Cell::new(0),
             filled: Notify::new(),
         }
     }
 
     /// Looks at a frame, and keeps a complete copy if it is for us.
-    pub(crate) fn offer(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) -> Course {
+    ///
+    /// # Errors
+    /// Why a copy that should have been kept was not; the course stands.
+    pub(crate) fn offer(
+        &self,
+        vnet: VnetHeader,
+        frame: &[u8],
+        ingress: Nick,
+    ) -> (Course, Result<(), DropReason>) {
         let course =
             if frame.len() > LONGEST { Course::Host } else { course_of(frame, &self.addresses) };
-        if course != Course::Host {
-            self.keep(vnet, frame, ingress);
+        match course {
+            Course::Host => (course, Ok(())),
+            Course::Services | Course::Both => (course, self.keep(vnet, frame, ingress)),
         }
-        course
     }
 
     #[cold]
-    fn keep(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) {
+    fn keep(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) -> Result<(), DropReason> {
         let mut frames = self.frames.borrow_mut();
         if frames.len() >= CAPACITY {
-            return;
+            self.overflows.set(self.overflows.get() + 1);
+            return Err(DropReason::QueueFull);
         }
         if vnet.is_plain() {
             frames.push_back((frame.to_vec(), ingress));
         } else {
             // A guest's kernel leaves the checksum of its own DHCP client to the network card.
             let mut completed = SegmentBuffer::new();
-            if split_into(vnet, frame, &mut completed).is_ok() {
-                frames.extend(completed.iter().map(|frame| (frame.to_vec(), ingress)));
-            }
+            split_into(vnet, frame, &mut completed)?;
+            frames.extend(completed.iter().map(|frame| (frame.to_vec(), ingress)));
         }
         self.filled.notify_one();
+        Ok(())
+    }
+
+    /// How many frames for us were lost because too many waited.
+    pub(super) fn overflows(&self) -> u64 {
+        self.overflows.get()
     }
 
     /// The oldest frame.
@@ -182,21 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_complete_and_the_number_of_copies_bounded() {
+    fn a_copy_is_complete_and_not_long() {
         let (inbox, nick) = (inbox(), Nick::new(7).unwrap());
         // The checksum of UDP is still to be made: from octet 34 on, at 6 behind it.
         let octets = [1, 0, 0, 0, 0, 0, 34, 0, 6, 0];
         let vnet = VnetHeader::parse(&octets).unwrap();
-        assert_eq!(inbox.offer(vnet, &udp(67), nick), Course::Services);
+        assert_eq!(inbox.offer(vnet, &udp(67), nick), (Course::Services, Ok(())));
         let (copy, from) = inbox.take().unwrap();
         assert_eq!(from, nick);
         assert_ne!(copy[14 + 20 + 6..], [0, 0]);
         let long = [&udp(67)[..], &[0; LONGEST]].concat();
-        assert_eq!(inbox.offer(VnetHeader::PLAIN, &long, nick), Course::Host);
+        assert_eq!(inbox.offer(VnetHeader::PLAIN, &long, nick), (Course::Host, Ok(())));
         assert!(inbox.is_empty(), "memory is not a guest's to fill");
-        for _ in 0..CAPACITY + 1 {
-            inbox.offer(VnetHeader::PLAIN, &udp(67), nick);
+    }
+
+    #[test]
+    fn what_finds_too_many_waiting_is_counted_and_lost() {
+        let (inbox, nick) = (inbox(), Nick::new(7).unwrap());
+        for _ in 0..CAPACITY {
+            assert_eq!(inbox.offer(VnetHeader::PLAIN, &udp(67), nick), (Course::Services, Ok(())));
         }
-        assert_eq!(inbox.frames.borrow().len(), CAPACITY);
+        let lost = Err(DropReason::QueueFull);
+        assert_eq!(inbox.offer(VnetHeader::PLAIN, &udp(67), nick), (Course::Services, lost));
+        assert_eq!((inbox.frames.borrow().len(), inbox.overflows()), (CAPACITY, 1));
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 
-use control::gateway::{GatewayStatus, LeaseState as State, LeaseView};
+use control::gateway::{DhcpCounters, GatewayStatus, LeaseState as State, LeaseView};
 use control::{Answer, Failure, Request};
-use ether::MacAddr;
+use ether::{MacAddr, VlanId};
 use gateway::ReservedFor;
-use gateway::dhcp::{Lease, LeaseState, Reservation, Ticket};
+use gateway::dhcp::{Counters, Ignored, Lease, LeaseState, Reservation, Ticket};
 use gateway::nft::{Protocol, Rules};
 use mesh::Nick;
 use mesh::engine::NodeView;
@@ -18,15 +18,16 @@ use super::Gateway;
 use super::forwards::{Forward, Outside};
 use crate::cli::Ipv6Flag;
 use crate::driver::{Shard, now};
-use crate::reporter::given_names;
+use crate::plane::Plane;
+use crate::readings::{self, Nodes};
 
 /// Carries out a request about leases or forwarded ports.
-pub(crate) async fn handle(shard: &Shard, request: Request) -> Result<Answer, Failure> {
+pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Answer, Failure> {
     let Some(gateway) = shard.role.gateway() else {
         return Err(no_gateway(shard));
     };
     match request {
-        Request::Leases => Ok(Answer::Leases { leases: gateway.lease_views(shard) }),
+        Request::Leases => Ok(Answer::Leases { leases: gateway.lease_views(shard).await }),
         Request::LeaseAdd { address, mac, name } => {
             gateway.add_reservation(&address, &mac, name.as_deref()).await
         }
@@ -60,34 +61,37 @@ fn no_gateway(shard: &Shard) -> Failure {
 }
 
 impl Gateway {
-    fn lease_views(&self, shard: &Shard) -> Vec<LeaseView> {
-        let server = self.server.borrow();
-        let plane = shard.plane.borrow();
-        let now = now();
-        let names = names_by_nick(shard, &plane.mesh().nodes(now));
-        let mut leases = server.snapshot();
+    /// Every lease, and where its machine is: behind another node, as that says itself.
+    async fn lease_views(&self, shard: &Rc<Shard>) -> Vec<LeaseView> {
+        let nodes = Nodes::read(shard, now());
+        let mut leases = self.server.borrow().snapshot();
         // An offer is news of the next minute.
         leases.retain(|lease| lease.state != LeaseState::Offered || lease.reserved);
+        let places: Vec<Option<Place>> = {
+            let plane = shard.plane.borrow();
+            leases.iter().map(|lease| place_of(lease, &plane)).collect()
+        };
+        let owners: BTreeSet<Nick> = places.iter().flatten().map(|place| place.node).collect();
+        let owners = nodes.known.iter().filter(|node| owners.contains(&node.nick));
+        let seen = readings::seen_elsewhere(shard, owners).await;
+        let by_nick: BTreeMap<Nick, &NodeView> =
+            nodes.known.iter().map(|node| (node.nick, node)).collect();
         let mut views: Vec<(_, LeaseView)> = leases
             .iter()
-            .map(|lease| {
-                let place = plane.whereabouts(lease.station, now);
-                let (nick, port) = match (place, lease.source) {
-                    (Some((nick, port)), _) => (Some(nick.get()), port),
-                    (None, Some(source)) => (u32::try_from(source.node).ok(), None),
-                    (None, None) => (None, None),
-                };
-                let node = nick.and_then(Nick::new).and_then(|nick| names.get(&nick));
+            .zip(places)
+            .map(|(lease, place)| {
+                let node = place.and_then(|place| by_nick.get(&place.node).copied());
+                let told = node.and_then(|node| seen.get(&(node.key, VlanId::ZERO, lease.station)));
                 let view = LeaseView {
-                    node: node.cloned(),
-                    port: port.map(|port| port.0),
+                    node: node.map(|node| nodes.name(node)),
+                    port: told.map(|(port, _)| *port).or_else(|| place?.port),
                     ..view_of(lease)
                 };
                 (lease.address, view)
             })
             .collect();
         let leased: BTreeSet<Ipv4Addr> = views.iter().map(|(address, _)| *address).collect();
-        for reservation in server.reservations() {
+        for reservation in self.server.borrow().reservations() {
             if !leased.contains(&reservation.address) {
                 views.push((reservation.address, reserved(reservation)));
             }
@@ -219,6 +223,21 @@ impl Gateway {
             leases: server.leases_in_force(),
             pool: pool_size(server.config().subnet),
             durable: server.not_durable().is_none(),
+            dhcp: self.dhcp_counters(server.counters()),
+        }
+    }
+
+    fn dhcp_counters(&self, counters: &Counters) -> DhcpCounters {
+        let ignored = Ignored::ALL.map(|reason| (reason.as_str(), counters.ignored(reason)));
+        let lost = [("inbox-full", self.inbox.overflows())];
+        let moved = ignored.into_iter().chain(lost).filter(|(_, count)| *count > 0);
+        DhcpCounters {
+            discovers: counters.discovers,
+            requests: counters.requests,
+            offers: counters.offers,
+            acks: counters.acks,
+            naks: counters.naks,
+            ignored: moved.map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
 
@@ -235,13 +254,21 @@ impl Gateway {
     }
 }
 
-/// What nodes are called here.
-fn names_by_nick(shard: &Shard, nodes: &[NodeView]) -> BTreeMap<Nick, String> {
-    let given = given_names(&shard.trust);
-    let name = |node: &NodeView| {
-        given.get(&node.key).cloned().unwrap_or_else(|| node.name.as_str().to_owned())
-    };
-    nodes.iter().map(|node| (node.nick, name(node))).collect()
+/// Where a machine is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    node: Nick,
+    /// None when only that node can tell.
+    port: Option<u32>,
+}
+
+/// Where a machine is as far as this node knows, or was when it last asked for its lease.
+fn place_of(lease: &Lease, plane: &Plane) -> Option<Place> {
+    if let Some((node, port)) = plane.whereabouts(lease.station, now()) {
+        return Some(Place { node, port: port.map(|port| port.0) });
+    }
+    let source = lease.source?;
+    Some(Place { node: Nick::new(u32::try_from(source.node).ok()?)?, port: None })
 }
 
 /// How many machines a subnet has room for beside the gateway.

@@ -144,12 +144,17 @@ impl Tap {
 
     /// Writes one frame. A tap has a queue of its own in the kernel and never makes us wait.
     pub(super) fn send(&self, part: &Part<'_>, ingress: Nick, counters: &mut Counters) {
-        if let Some(inbox) = &self.inbox
-            && inbox.offer(part.vnet, part.bytes, ingress) == Course::Services
-        {
-            counters.tx_frames += 1;
-            counters.tx_bytes += part.bytes.len() as u64;
-            return;
+        if let Some(inbox) = &self.inbox {
+            let (course, kept) = inbox.offer(part.vnet, part.bytes, ingress);
+            if let Err(reason) = kept {
+                counters.drops.record(reason);
+            } else if course == Course::Services {
+                counters.tx_frames += 1;
+                counters.tx_bytes += part.bytes.len() as u64;
+            }
+            if course == Course::Services {
+                return;
+            }
         }
         match self.device.send(&part.vnet, part.bytes) {
             Ok(()) => {

@@ -20,6 +20,11 @@ pub(super) fn gateway(gateway: &GatewayStatus) -> String {
         false => format!("resolvers {}", gateway.resolvers.join(", ")),
     };
     let _ = writeln!(out, "\n          {out_by}; domain {domain}; {resolvers}");
+    if !gateway.dhcp.ignored.is_empty() {
+        let ignored = gateway.dhcp.ignored.iter();
+        let ignored: Vec<_> = ignored.map(|(reason, count)| format!("{count} {reason}")).collect();
+        let _ = writeln!(out, "          DHCP messages without an answer: {}", ignored.join(", "));
+    }
     if let Some(prefix) = &gateway.ipv6_prefix {
         let _ = writeln!(out, "          IPv6 {prefix} ({})", gateway.ipv6);
     }
