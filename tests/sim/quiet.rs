@@ -33,6 +33,41 @@ const LOOPS: Duration = Duration::from_secs(18);
 
 const BROADCAST: Words = Words::To(MacAddr([0xff; 6]));
 
+/// What ports join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    /// Nodes that reach each other by cables, and one of their VLANs.
+    Group(usize, u16),
+    /// What is outside, by the first port there.
+    Network((usize, u32)),
+}
+
+/// Which things are joined, by any number of others.
+#[derive(Debug, Default)]
+struct Joined {
+    above: BTreeMap<Thing, Thing>,
+    edges: BTreeSet<(Thing, Thing)>,
+}
+
+impl Joined {
+    fn root(&self, mut thing: Thing) -> Thing {
+        while let Some(above) = self.above.get(&thing) {
+            thing = *above;
+        }
+        thing
+    }
+
+    /// Joins two things; false if they were joined before.
+    fn join(&mut self, a: Thing, b: Thing) -> bool {
+        self.edges.insert((a, b));
+        let (from, to) = (self.root(a), self.root(b));
+        if from != to {
+            self.above.insert(from, to);
+        }
+        from != to
+    }
+}
+
 impl World {
     /// Waits for quiet, and looks.
     pub(crate) fn check_quiet(&mut self, round: &Round) -> Result<(), String> {
@@ -233,21 +268,39 @@ impl World {
         switch.is_none_or(|switch| switch.bridge.is_blocked(fabric::PortId(port)))
     }
 
-    /// I14: of joined ports of one group all but one are blocked, and no others.
+    /// I14: groups, and networks outside where their ports are, are joined by open ports in one way
+    /// at most, and by all open ports in as many as by all ports.
     fn check_loops(&self, groups: &[Vec<usize>]) -> Result<(), String> {
-        for group in groups {
+        let mut by_all = Joined::default();
+        let mut by_open = Joined::default();
+        // A group relays within a VLAN only.
+        let mut by_vlan = Joined::default();
+        let mut open = BTreeSet::new();
+        for (number, group) in groups.iter().enumerate() {
             for &node in group {
                 for place in 0..self.nodes[node].vlans.len() {
-                    let mut same = self.segment_of((node, place));
-                    same.retain(|(other, _)| group.contains(other));
-                    let open = same.iter().filter(|port| !self.is_blocked(**port)).count();
-                    if open != 1 {
-                        return Err(format!("I14: of {same:?}, joined outside, {open} are open"));
+                    let port = (node, Node::access(place));
+                    let network = Thing::Network(self.segment_of((node, place))[0]);
+                    by_all.join(Thing::Group(number, 0), network);
+                    if self.is_blocked(port) {
+                        continue;
+                    }
+                    by_open.join(Thing::Group(number, 0), network);
+                    let vlan = self.vlan_of(port);
+                    let is_second = !open.insert((number, network));
+                    if !by_vlan.join(Thing::Group(number, vlan), network) || is_second {
+                        return Err(format!("I14: {port:?} is open and part of a loop outside"));
                     }
                 }
             }
         }
-        Ok(())
+        let is_cut = |(a, b): &(Thing, Thing)| by_open.root(*a) != by_open.root(*b);
+        match by_all.edges.iter().find(|edge| is_cut(edge)) {
+            Some((group, Thing::Network((node, port)))) => Err(format!(
+                "I14: no open port leads from {group:?} to the network of n{node} port {port}"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The open port at which the mesh hears a station.

@@ -8,7 +8,9 @@ use ether::{FrameHeader, MacAddr, TagAction, VlanId};
 use fabric::{
     Bridge, Change, Classified, DropReason, PortId, RemoteId, Station, Verdict, announces,
 };
-use mesh::engine::{FloodDrop, Heard, LinkId, NextHop, PortState, StationChange, StationVerdict};
+use mesh::engine::{
+    FloodDrop, Heard, LinkId, NextHop, PortState, ProbeVerdict, StationChange, StationVerdict,
+};
 use mesh::framing::{Reach, RecordHeader};
 use mesh::packet;
 use mesh::probe::Probe;
@@ -44,8 +46,10 @@ impl Switch {
         share: &mut Share,
     ) -> Result<RecordHeader, DropReason> {
         if Probe::is_probe(bytes) {
-            self.mesh.handle_probe(mesh::engine::PortId(ingress), bytes, now);
-            return Ok(self.nowhere());
+            let port = mesh::engine::PortId(ingress);
+            if self.mesh.handle_probe(port, bytes, now) == ProbeVerdict::Taken {
+                return Ok(self.nowhere());
+            }
         }
         let header = FrameHeader::parse(bytes)?;
         let verdict = self.bridge.handle_frame(PortId(ingress), &header, now);

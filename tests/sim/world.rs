@@ -343,7 +343,9 @@ impl World {
         let blocked = switch.bridge.is_blocked(fabric::PortId(port));
         let mut share = Share::new();
         if Probe::is_probe(frame) {
-            let _ = switch.handle_own(port, frame, clock, &mut share);
+            if let Ok(route) = switch.handle_own(port, frame, clock, &mut share) {
+                self.hand_out(node, frame, &route, &share);
+            }
             self.rouse(node);
             return;
         }
@@ -389,7 +391,7 @@ impl World {
             match self.nodes[node].used_as(*port) {
                 Use::Access(_) => self.leave(node, *port, &out),
                 Use::Cable(cable, end) => {
-                    if let Some(mark) = mark_of(&out) {
+                    if let Some(mark) = mark_of(&out).filter(|_| !Probe::is_probe(frame)) {
                         self.watch.copy(mark.passage);
                     }
                     self.send_frame(cable, end, route, &out);

@@ -66,7 +66,7 @@ pub use forwarding::{FloodDrop, FloodLinks, NextHop};
 pub use gateways::GatewayView;
 pub use inquiry::{Inquiry, InquiryId};
 pub use liveness::Silence;
-pub use loops::PortState;
+pub use loops::{PortState, ProbeVerdict};
 pub use mobility::{Heard, StationChange, StationVerdict, StationView};
 pub use packets::PacketOut;
 pub use view::{CableView, Counters, LinkView, NodeView, RouteView, Sizes};
@@ -203,7 +203,7 @@ impl<A: Authority> Mesh<A> {
         let mut forwarding = Forwarding::new(config.nick, random.next_u32());
         forwarding.add_nick(config.nick);
         Self {
-            routing: Routing::new(now),
+            routing: Routing::new(config.key, now),
             stations: Stations::new(config.max_stations, now),
             flush_at: None,
             flushed_at: now,

@@ -2,7 +2,8 @@
 //!
 //! Owns the octets. When to send them, and what to do about one that is heard, is in the
 //! [engine](crate::engine). A probe is an ordinary multicast frame to whatever is outside, so that
-//! a bridge out there passes it on; no node passes it on. It is signed by the node that sends it,
+//! a bridge out there passes it on; a node does so only where it is itself a bridge out there, to
+//! nodes that it has no way to. It is signed by the node that sends it,
 //! so that no guest can make one up; one that is recorded and played back elsewhere can only block
 //! a port of those who play it.
 
@@ -26,8 +27,8 @@ const DOMAIN: &[u8] = b"vdecable probe 1\0";
 
 const ADDRESSES_LEN: usize = 12;
 const START: usize = ADDRESSES_LEN + 2 + MAGIC.len();
-/// Key, port, class, nonce, and the length of the name.
-const FIXED_LEN: usize = 32 + 4 + 1 + 8 + 1;
+/// Two keys, port, class, nonce, and the length of the name.
+const FIXED_LEN: usize = 32 + 32 + 4 + 1 + 8 + 1;
 const SIGNATURE_LEN: usize = 64;
 
 /// What a port leads to. Of two ports in a loop the lower one is blocked.
@@ -66,6 +67,8 @@ impl PortClass {
 pub struct Probe {
     /// The node that sent it.
     pub sender: NodeKey,
+    /// The lowest key of the nodes that the sender reaches through the mesh, itself included.
+    pub group: NodeKey,
     /// The port that it left, by its node's number.
     pub port: u32,
     /// What that port leads to.
@@ -87,6 +90,7 @@ impl Probe {
         frame.extend_from_slice(&ETHERTYPE_EXPERIMENT.to_be_bytes());
         frame.extend_from_slice(MAGIC);
         frame.extend_from_slice(&self.sender.0);
+        frame.extend_from_slice(&self.group.0);
         frame.extend_from_slice(&self.port.to_be_bytes());
         frame.push(self.class.to_wire());
         frame.extend_from_slice(&self.nonce.to_be_bytes());
@@ -99,7 +103,7 @@ impl Probe {
     }
 
     /// Whether a frame from an access port is a probe of this or another mesh. Such a frame is for
-    /// [`Mesh::handle_probe`](crate::Mesh::handle_probe) and is never relayed.
+    /// [`Mesh::handle_probe`](crate::Mesh::handle_probe), which says what becomes of it.
     #[inline]
     pub fn is_probe(frame: &[u8]) -> bool {
         let rest = frame
@@ -116,9 +120,10 @@ impl Probe {
         rest.get(name.len()..name.len() + SIGNATURE_LEN)?;
         Some(Self {
             sender: NodeKey(fixed[..32].try_into().ok()?),
-            port: u32::from_be_bytes(fixed[32..36].try_into().ok()?),
-            class: PortClass::from_wire(fixed[36]),
-            nonce: u64::from_be_bytes(fixed[37..45].try_into().ok()?),
+            group: NodeKey(fixed[32..64].try_into().ok()?),
+            port: u32::from_be_bytes(fixed[64..68].try_into().ok()?),
+            class: PortClass::from_wire(fixed[68]),
+            nonce: u64::from_be_bytes(fixed[69..77].try_into().ok()?),
             name: PortName::new(std::str::from_utf8(name).ok()?).ok()?,
         })
     }

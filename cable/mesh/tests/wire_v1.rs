@@ -410,6 +410,7 @@ fn beats() {
 fn a_probe() {
     let probe = Probe {
         sender: NodeKey([0xaa; 32]),
+        group: NodeKey([0x77; 32]),
         port: 0x0102_0304,
         class: PortClass::Tap,
         nonce: 0x1112_1314_1516_1718,
@@ -418,6 +419,7 @@ fn a_probe() {
     let frame = probe.encode(&Mirror);
     let said = [
         &[0xaa; 32][..],
+        &[0x77; 32],
         &[1, 2, 3, 4],
         &[1],
         &[0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18],

@@ -14,7 +14,7 @@ use mesh::authority::NodeKey;
 use mesh::beat::Beat;
 use mesh::engine::{
     EchoError, EchoOutcome, Event, Heard, LinkError, LinkId, Neighbour, PacketOut, Payload,
-    PortState, ProtocolFault, Room, StationChange, StationVerdict, Transmit,
+    PortState, ProbeVerdict, ProtocolFault, Room, StationChange, StationVerdict, Transmit,
 };
 use mesh::framing::RecordHeader;
 use mesh::message::{Message, Name};
@@ -381,9 +381,14 @@ impl Plane {
     }
 
     /// A probe for loops has come in.
-    pub(super) fn handle_probe(&mut self, port: PortId, frame: &[u8], now: Instant) {
-        self.mesh.handle_probe(mesh::engine::PortId(port.0), frame, now);
+    pub(super) fn handle_probe(
+        &mut self,
+        port: PortId,
+        frame: &[u8],
+        now: Instant,
+    ) -> ProbeVerdict {
         self.mesh_wake.notify_one();
+        self.mesh.handle_probe(mesh::engine::PortId(port.0), frame, now)
     }
 
     /// Blocks and opens ports.

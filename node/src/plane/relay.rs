@@ -11,7 +11,7 @@ use arrayvec::ArrayVec;
 use ether::{FrameHeader, TagAction, VnetHeader};
 use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
 use mesh::Nick;
-use mesh::engine::{FloodDrop, LinkId, NextHop};
+use mesh::engine::{FloodDrop, LinkId, NextHop, ProbeVerdict};
 use mesh::framing::Reach;
 use mesh::packet;
 use mesh::probe::Probe;
@@ -154,8 +154,7 @@ impl Plane {
         bytes: &[u8],
         now: Instant,
     ) -> Result<Route, DropReason> {
-        if Probe::is_probe(bytes) {
-            self.handle_probe(ingress, bytes, now);
+        if Probe::is_probe(bytes) && self.handle_probe(ingress, bytes, now) == ProbeVerdict::Taken {
             return Ok(self.nowhere());
         }
         let header = FrameHeader::parse(bytes)?;

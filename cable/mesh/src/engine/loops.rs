@@ -5,6 +5,10 @@
 //! node with the higher key, then the one with the higher number. Both nodes come to the same
 //! result: the one that hears blocks its own port or tells the other one by a notice. A blocked
 //! port still sends and hears probes, and is open again when none came for a while.
+//!
+//! To nodes that cannot be reached through the mesh this one is a bridge outside, and may be part of
+//! their loop. Where two groups of nodes are joined at two places, both would block a port, and perhaps
+//! not the same path: so only one group's probes are passed on by the other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -61,6 +65,15 @@ pub enum PortState {
     Listening,
     /// Only probes may, both ways: it is one end of a loop.
     Blocked,
+}
+
+/// What is to be done with a frame that is a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeVerdict {
+    /// Nothing more.
+    Taken,
+    /// Relay it as any other frame: nodes out of reach look for a loop that leads through here.
+    Relay,
 }
 
 #[derive(Debug, Clone)]
@@ -195,15 +208,36 @@ impl<A: Authority> Mesh<A> {
         self.loops.note_moves(FLAPS, now);
     }
 
-    /// Takes in a frame for which [`Probe::is_probe`] holds. It must not be relayed, whatever
-    /// comes of it.
-    pub fn handle_probe(&mut self, id: PortId, frame: &[u8], now: Instant) {
+    /// Takes in a frame for which [`Probe::is_probe`] holds, and says what becomes of it.
+    pub fn handle_probe(&mut self, id: PortId, frame: &[u8], now: Instant) -> ProbeVerdict {
         let now = self.advance(now);
-        let Some(probe) = Probe::parse(frame) else { return };
-        let end = (probe.sender, probe.port);
-        if !self.is_trusted(&probe, now) {
+        let Some(probe) = Probe::parse(frame) else { return ProbeVerdict::Taken };
+        if self.is_strange(&probe) {
+            if probe.group < self.routing.group {
+                return ProbeVerdict::Relay;
+            }
             self.counters.probes_ignored += 1;
-            return;
+        } else {
+            self.handle_own_probe(id, probe, frame, now);
+        }
+        ProbeVerdict::Taken
+    }
+
+    /// Whether a probe was sent by a node that cannot be reached: without a way through the mesh its
+    /// port and that where it came in are no loop. The path outside is the only one.
+    fn is_strange(&self, probe: &Probe) -> bool {
+        !self.database.by_key(&probe.sender).is_some_and(|node| node.is_reachable())
+    }
+
+    /// A probe of this mesh has come in.
+    fn handle_own_probe(&mut self, id: PortId, probe: Probe, frame: &[u8], now: Instant) {
+        let end = (probe.sender, probe.port);
+        if probe.sender == self.config.key {
+            let port = self.loops.ports.get(&PortId(probe.port));
+            if !port.is_some_and(|port| port.has_sent(probe.nonce, now)) {
+                self.counters.probes_ignored += 1;
+                return;
+            }
         }
         let Some(port) = self.loops.ports.get_mut(&id) else { return };
         let known = port.partners.get(&end);
@@ -232,16 +266,6 @@ impl<A: Authority> Mesh<A> {
         };
         port.partners.insert(end, partner);
         self.loops_changed(now);
-    }
-
-    /// Whether a probe may be of this mesh, and of now.
-    fn is_trusted(&self, probe: &Probe, now: Instant) -> bool {
-        if probe.sender == self.config.key {
-            let port = self.loops.ports.get(&PortId(probe.port));
-            return port.is_some_and(|port| port.has_sent(probe.nonce, now));
-        }
-        // Without a way through the mesh there is no loop: the path outside is the only one.
-        self.database.by_key(&probe.sender).is_some_and(|node| node.is_reachable())
     }
 
     /// The next probe, as a frame to leave by an access port.
@@ -316,6 +340,7 @@ impl<A: Authority> Mesh<A> {
         port.sent.push_back((nonce, now));
         let probe = Probe {
             sender: self.config.key,
+            group: self.routing.group,
             port: id.0,
             class: port.class,
             nonce,

@@ -14,7 +14,7 @@ use super::event::Event;
 use super::forwarding::{ByNick, Route, Tree};
 use super::topology::{OwnLink, Reach, Topology, Vertex};
 use super::{CONVERGENCE, Mesh, earlier};
-use crate::authority::Authority;
+use crate::authority::{Authority, NodeKey};
 use crate::record::{LinkState, Slot};
 
 const RUN_DELAY: Duration = Duration::from_millis(10);
@@ -37,6 +37,8 @@ pub(super) struct Routing {
     pub(super) topology: Topology,
     /// From this node, by vertex.
     pub(super) reach: Vec<Option<Reach>>,
+    /// The lowest key of the nodes in reach, this one included: what they have in common.
+    pub(super) group: NodeKey,
     /// The trees that are being worked out, one neighbour at a time.
     building: Option<Building>,
     /// Until when the reverse-path check is off, at least.
@@ -56,13 +58,14 @@ struct Building {
 }
 
 impl Routing {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(own: NodeKey, now: Instant) -> Self {
         Self {
             // A node reaches itself.
             run_at: Some(now),
             budget: Budget::new(RUN_BURST, RUN_INTERVAL, now),
             topology: Topology::default(),
             reach: Vec::new(),
+            group: own,
             building: None,
             open_until: None,
             old_until: None,
@@ -168,6 +171,10 @@ impl<A: Authority> Mesh<A> {
             ways: vec![0; reach.len()],
             left: topology.neighbours(topology.own()).collect(),
         });
+        // Vertices are in order of key.
+        if let Some(first) = (0..).zip(&reach).find_map(|(vertex, reach)| reach.map(|_| vertex)) {
+            self.routing.group = topology.key(first);
+        }
         self.routing.topology = topology;
         self.routing.reach = reach;
         self.routing.run_at = None;

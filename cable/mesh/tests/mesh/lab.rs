@@ -1,5 +1,6 @@
 //! The world: nodes, cables, one clock, and frames that go where the nodes say.
 
+mod outside;
 mod packets;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -307,21 +308,6 @@ impl Lab {
         }
     }
 
-    /// A probe leaves a port.
-    fn probe(&mut self, at: usize, port: PortId, frame: Vec<u8>) {
-        for segment in &self.outside {
-            if !segment.contains(&(at, port, true)) {
-                continue;
-            }
-            for (node, other, _) in segment.iter().filter(|(n, p, _)| (*n, *p) != (at, port)) {
-                self.counter += 1;
-                let arrival = (self.now + ms(1), self.counter);
-                self.outside_flying.insert(arrival, (*node, *other, frame.clone()));
-            }
-        }
-        self.probes.push((at, port, frame));
-    }
-
     pub(crate) fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
@@ -344,10 +330,7 @@ impl Lab {
                 && first.key().0 <= next
             {
                 let (at, port, frame) = first.remove();
-                if self.nodes[at].is_some() {
-                    self.mesh(at).handle_probe(port, &frame, next);
-                    self.settle(at);
-                }
+                self.probe_arrives(at, port, &frame);
             }
             for at in 0..self.nodes.len() {
                 let Some(node) = &mut self.nodes[at] else { continue };

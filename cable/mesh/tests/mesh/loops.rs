@@ -180,16 +180,69 @@ fn a_port_opens_when_the_path_outside_is_the_only_one_left() {
 }
 
 #[test]
+fn a_loop_by_way_of_a_node_that_is_cut_off_is_found() {
+    // Whichever of them has the lowest key.
+    for alone in 0..3 {
+        let mut lab = Lab::new(3);
+        let [a, b] = [(alone + 1) % 3, (alone + 2) % 3];
+        lab.cable(a, b, ms(2));
+        for (node, number) in [(a, 1), (b, 1), (alone, 1), (alone, 2)] {
+            port(&mut lab, node, number, Tap);
+        }
+        lab.run(secs(10));
+        join(&mut lab, &[(a, 1), (alone, 1)]);
+        lab.run(secs(10));
+        assert!(blocked(&lab).is_empty(), "one path outside is no loop");
+        join(&mut lab, &[(b, 1), (alone, 2)]);
+        lab.run(secs(4));
+        let found = blocked(&lab);
+        assert_eq!(found.len(), 1, "one port is enough: {found:?}");
+        for _ in 0..60 {
+            lab.run(secs(1));
+            assert_eq!(blocked(&lab), found);
+        }
+        lab.outside.pop();
+        lab.run(secs(15));
+        assert!(blocked(&lab).is_empty());
+    }
+}
+
+#[test]
+fn of_three_meshes_joined_in_a_ring_one_blocks_a_port() {
+    let mut lab = Lab::new(6);
+    // The keys of the one are among those of the others.
+    for (a, b) in [(0, 3), (1, 4), (2, 5)] {
+        lab.cable(a, b, ms(2));
+        for node in [a, b] {
+            port(&mut lab, node, 1, Tap);
+        }
+    }
+    lab.run(secs(10));
+    for (a, b) in [(3, 1), (4, 2), (5, 0)] {
+        join(&mut lab, &[(a, 1), (b, 1)]);
+    }
+    lab.run(secs(4));
+    let found = blocked(&lab);
+    assert_eq!(found.len(), 1, "{found:?}");
+    lab.run(secs(60));
+    assert_eq!(blocked(&lab), found);
+}
+
+#[test]
 fn probes_that_are_forged_stale_or_of_strangers_block_nothing() {
     let mut lab = triangle((0, Tap), (1, Guest));
     let own_old = lab.probes.iter().find(|(node, ..)| *node == 0).unwrap().2.clone();
     assert!(Probe::is_probe(&own_old));
-    let stranger =
-        Probe { sender: key(77), port: 1, class: Guest, nonce: 1, name: Default::default() }
-            .encode(&Notary(key(77)));
-    let mut forged =
-        Probe { sender: key(1), port: 2, class: Guest, nonce: 99, name: Default::default() }
-            .encode(&Notary(key(1)));
+    let probe = |node, port, nonce| Probe {
+        sender: key(node),
+        group: key(node),
+        port,
+        class: Guest,
+        nonce,
+        name: PortName::default(),
+    };
+    let stranger = probe(77, 1, 1).encode(&Notary(key(77)));
+    let mut forged = probe(1, 2, 99).encode(&Notary(key(1)));
     *forged.last_mut().unwrap() ^= 1;
     let now = lab.now;
     for frame in [own_old, stranger, forged] {
