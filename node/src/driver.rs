@@ -12,10 +12,12 @@ use cable::hello::Introduction;
 use cable::{CableEvent, Cables, CablesConfig, Epoch, Identity, Notary, Target, Trust};
 use console::{Event, Reply, SwitchCommand};
 use control::{Failure, Request};
+use fabric::Bridge;
 use mesh::message::Name;
 use mesh::record::Incarnation;
 use mesh::{Mesh, Nick};
 use rand::RngExt as _;
+use segment::Segment;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 use vdeplug::Server;
@@ -276,7 +278,9 @@ fn set_up(
         ..Default::default()
     };
     let (ports, vlans, probes, guards) = (config.ports, config.vlans, config.probes, config.guards);
-    let settings = Settings { ports, vlans, probes, guards, events };
+    let settings = Settings { ports, vlans, probes, events };
+    let config = segment::Config { probes, guards, seed: random.random() };
+    let segment = Segment::new(Bridge::new(fabric), mesh, config);
     let shard = Rc::new(Shard {
         name: config.name,
         identity,
@@ -286,7 +290,7 @@ fn set_up(
         started: now(),
         server,
         cables,
-        plane: RefCell::new(Plane::new(fabric, settings, mesh)),
+        plane: RefCell::new(Plane::new(segment, settings)),
         batches: Batches::new(),
         tap_batch: RefCell::new(port::tap::TapBatch::new()),
         known_streams: RefCell::default(),
@@ -348,6 +352,6 @@ async fn age(shard: &Shard) {
     const SWEEP: Duration = Duration::from_secs(10);
     loop {
         tokio::time::sleep(SWEEP).await;
-        shard.plane.borrow_mut().bridge.handle_timeout(now());
+        shard.plane.borrow_mut().segment.bridge.handle_timeout(now());
     }
 }

@@ -16,19 +16,19 @@ mod wired;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::Instant;
 
-use ::mesh::Mesh;
 use ::mesh::engine::{EchoId, EchoOutcome, InquiryId};
 use ::mesh::packet::Stations;
+use ::segment::Segment;
 use cable::Notary;
 use console::Event;
 use ether::segment::SegmentBuffer;
-use fabric::{Bridge, DropReason, Floods, Guard, PortId, Station};
+use fabric::{DropReason, PortId};
 use tokio::sync::{Notify, broadcast, oneshot};
 
+pub(crate) use ::segment::Route;
 pub(crate) use admission::{Denied, Newcomer, Place};
-pub(crate) use relay::{BATCH, Frame, Frames, Origin, Relayed, Route, Routes};
+pub(crate) use relay::{BATCH, Frame, Frames, Relayed, Routes};
 
 use crate::port::{Counters, Port};
 use crate::wire::Wires;
@@ -50,8 +50,6 @@ pub(crate) struct Settings {
     pub(crate) vlans: Vlans,
     /// Whether loops outside are looked for.
     pub(crate) probes: bool,
-    /// Whether ports are kept from being a DHCP server or a router while there is a gateway.
-    pub(crate) guards: bool,
     /// Who comes and goes.
     pub(crate) events: broadcast::Sender<Event>,
 }
@@ -59,56 +57,42 @@ pub(crate) struct Settings {
 /// The bridge and its ports.
 #[derive(Debug)]
 pub(crate) struct Plane {
-    pub(crate) bridge: Bridge,
+    /// The bridge and the other nodes. A cable has the same number there as its port has here.
+    pub(crate) segment: Segment<Notary>,
     /// By number. A place is empty until its number is first used.
     ports: Vec<Option<Box<Port>>>,
     next_endpoint: u32,
     pub(crate) settings: Settings,
-    /// The other nodes. A cable has the same number there as its port has here.
-    mesh: Mesh<Notary>,
     /// Told when the mesh has something to say or to do.
     pub(crate) mesh_wake: Rc<Notify>,
     /// Who waits for an echo.
     echoes: BTreeMap<EchoId, oneshot::Sender<EchoOutcome>>,
     /// Told when another node's claim to the gateway's role may have changed.
     pub(crate) gateways_changed: Rc<Notify>,
-    /// What ports other than the gateway's may not send.
-    guard: Guard,
-    /// Until when that holds, when nobody is the gateway any more.
-    guard_until: Option<Instant>,
     /// Who waits for the stations of another node.
     inquiries: BTreeMap<InquiryId, oneshot::Sender<Option<Stations>>>,
-    /// The gateway's station, ours for as long as we are the gateway, heard or not, and its port.
-    kept: Option<(Station, PortId)>,
-    /// Floods of late, once a port leads to a network where one may come back.
-    floods: Option<Floods>,
     segments: SegmentBuffer,
     /// Frames whose tag had to change for the port that is being flushed.
     retagged: Vec<u8>,
     /// Ports that have a share of the present batch.
     touched: Vec<PortId>,
-    /// Copies that were made of flooded frames in this turn.
+    /// Copies of frames that were handed out in this turn.
     copies: usize,
     /// Links that are worse than they are.
     pub(crate) wires: Wires,
 }
 
 impl Plane {
-    pub(crate) fn new(config: fabric::Config, settings: Settings, mesh: Mesh<Notary>) -> Self {
+    pub(crate) fn new(segment: Segment<Notary>, settings: Settings) -> Self {
         Self {
-            bridge: Bridge::new(config),
+            segment,
             ports: vec![None],
             next_endpoint: 1,
             settings,
-            mesh,
             mesh_wake: Rc::default(),
             echoes: BTreeMap::new(),
             gateways_changed: Rc::default(),
-            guard: Guard::default(),
-            guard_until: None,
             inquiries: BTreeMap::new(),
-            kept: None,
-            floods: None,
             segments: SegmentBuffer::new(),
             retagged: Vec::new(),
             touched: Vec::new(),

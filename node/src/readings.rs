@@ -174,7 +174,7 @@ pub(crate) fn ports(shard: &Shard) -> Vec<PortReading> {
 
 fn read_port(plane: &Plane, id: PortId, port: &Port) -> PortReading {
     let first = port.endpoints.first();
-    let is_shut = plane.bridge.is_blocked(id);
+    let is_shut = plane.segment.bridge.is_blocked(id);
     let in_loop = plane.mesh().port_state(mesh::engine::PortId(id.0)) == PortState::Blocked;
     PortReading {
         port: id,
@@ -202,7 +202,7 @@ pub(crate) async fn macs(
     let is_wanted =
         |node: &NodeView| wanted.as_ref().is_none_or(|wanted| wanted.contains(&node.key));
     let seen = seen_elsewhere(shard, nodes.known.iter().filter(|node| is_wanted(node))).await;
-    let snapshot = shard.plane.borrow().bridge.snapshot(now());
+    let snapshot = shard.plane.borrow().segment.bridge.snapshot(now());
     Box::new(MacsReading { snapshot, ports: ports(shard), nodes, seen, node, vlan })
 }
 
@@ -305,7 +305,7 @@ pub(crate) fn trace(shard: &Shard, target: &str, vlan: Option<u16>) -> Box<Trace
             let own = nodes.known.iter().find(|node| node.is_own).map(|node| node.key);
             let vlans = vlan.map_or(0..=VlanId::MAX.0, |vlan| vlan..=vlan);
             let found = vlans.map(VlanId).filter_map(|vlan| {
-                let location = plane.bridge.locate(vlan, mac, now)?;
+                let location = plane.segment.bridge.locate(vlan, mac, now)?;
                 let (port, node) = match location {
                     Location::Port(id) => {
                         (plane.port(id).map(|port| read_port(&plane, id, port)), own?)
@@ -378,7 +378,7 @@ fn ping_place(
     let plane = shard.plane.borrow();
     let mut vlans = vlan.map_or(0..=VlanId::MAX.0, |vlan| vlan..=vlan).map(VlanId);
     let place = vlans.find_map(|vlan| {
-        let nick = match plane.bridge.locate(vlan, mac, now)? {
+        let nick = match plane.segment.bridge.locate(vlan, mac, now)? {
             Location::Port(_) => plane.mesh().nick().get(),
             Location::Remote(owner) => owner.0,
         };

@@ -45,7 +45,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         vde_socket: shard.server.directory().display().to_string(),
         listen: shard.cables.local_addr().map(|address| address.to_string()),
         ports,
-        macs: plane.bridge.entries() + plane.bridge.remote_entries(),
+        macs: plane.segment.bridge.entries() + plane.segment.bridge.remote_entries(),
         trusted: trusted.map(|t| TrustedKey { key: t.key.to_string(), name: t.name }).collect(),
         cables: shard.cables.statuses(),
         refused: refused.collect(),

@@ -27,6 +27,8 @@ const ARROWS: &[Arrow] = &[
     Arrow { package: "mesh", ours: &["ether"], reserved: &[] },
     Arrow { package: "emulator", ours: &["ether"], reserved: &[] },
     Arrow { package: "console", ours: &["ether"], reserved: &[] },
+    // Joins two of them, and is as pure.
+    Arrow { package: "segment", ours: &["ether", "fabric", "mesh"], reserved: &[] },
     // I/O libraries.
     Arrow { package: "vdeplug", ours: &[], reserved: IO },
     Arrow { package: "control", ours: &[], reserved: IO },
@@ -35,7 +37,7 @@ const ARROWS: &[Arrow] = &[
         package: "vdenode",
         ours: &[
             "ether", "fabric", "gateway", "emulator", "console", "vdeplug", "control", "vdecable",
-            "mesh",
+            "mesh", "segment",
         ],
         reserved: NODE,
     },

@@ -8,8 +8,14 @@ mod scanner;
 use std::path::{Path, PathBuf};
 
 /// The packages without sockets, clocks and chance, by folder.
-const CORES: [&str; 5] =
-    ["node/ether", "node/fabric", "node/gateway", "cable/mesh", "wirefilter/emulator"];
+const CORES: [&str; 6] = [
+    "node/ether",
+    "node/fabric",
+    "node/gateway",
+    "node/segment",
+    "cable/mesh",
+    "wirefilter/emulator",
+];
 
 /// The workspace's root.
 fn root() -> PathBuf {

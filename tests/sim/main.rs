@@ -13,9 +13,9 @@ mod quiet;
 mod scenes;
 mod seeds;
 mod shapes;
+mod share;
 mod small;
 mod stations;
-mod switch;
 mod watch;
 mod world;
 

@@ -4,16 +4,17 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use ether::VlanId;
-use fabric::{Bridge, PortKind, StormControl, VlanPolicy};
-use mesh::engine::{Config, PortId};
+use fabric::{Bridge, PortId, PortKind, StormControl, VlanPolicy};
+use mesh::engine::Config;
 use mesh::message::Name;
 use mesh::probe::PortClass;
 use mesh::record::Incarnation;
 use mesh::{Mesh, Nick, NodeKey};
+use segment::Segment;
 
 use crate::dice::Dice;
 use crate::notary::Notary;
-use crate::switch::Switch;
+use crate::share::Share;
 use crate::world::Event;
 
 /// What calendars show when a world begins.
@@ -48,7 +49,7 @@ pub(crate) struct Node {
     pub(crate) calendar: i64,
     /// Nanoseconds by which its clock is ahead of the world's.
     ahead: i64,
-    pub(crate) switch: Option<Switch>,
+    pub(crate) switch: Option<Segment<Notary>>,
     /// How often it was started.
     pub(crate) boots: u64,
     pub(crate) stop: Option<Stop>,
@@ -174,7 +175,8 @@ impl Node {
         for vlan in [10, 20] {
             bridge.create_vlan(VlanId(vlan)).expect("a new bridge has none");
         }
-        self.switch = Some(Switch::new(bridge, mesh));
+        let config = segment::Config { probes: true, guards: true, seed: instance };
+        self.switch = Some(Segment::new(bridge, mesh, config));
         self.boots += 1;
         self.stop = None;
         self.held.clear();
@@ -190,21 +192,20 @@ impl Node {
     pub(crate) fn plug(&mut self, place: usize, clock: Instant) {
         let Some(switch) = &mut self.switch else { return };
         let (port, vlan) = (Self::access(place), VlanId(self.vlans[place]));
-        let number = fabric::PortId(port);
+        let number = PortId(port);
         switch.bridge.add_port(number, PortKind::Access);
         let policy = VlanPolicy::Aware { untagged: Some(vlan), tagged: Default::default() };
         switch.bridge.set_vlan_policy(number, &policy).expect("the VLANs were made at the start");
         let class = Self::class(place);
-        switch.mesh.handle_port_up(PortId(port), class, &format!("port{port}"), clock);
-        switch.follow_port_states(clock);
+        switch.port_up(number, class, &format!("port{port}"), &mut Share::default(), clock);
     }
 
     /// It is unplugged.
     pub(crate) fn unplug(&mut self, place: usize, clock: Instant) {
         let Some(switch) = &mut self.switch else { return };
-        let port = Self::access(place);
-        switch.mesh.handle_port_down(PortId(port), clock);
-        switch.bridge.remove_port(fabric::PortId(port));
-        let _ = switch.follow_changes(None, clock);
+        let port = PortId(Self::access(place));
+        switch.forget_port(port, clock);
+        switch.bridge.remove_port(port);
+        switch.follow(&mut Share::default(), clock);
     }
 }

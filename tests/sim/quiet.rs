@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use ether::MacAddr;
+use ether::{MacAddr, VlanId};
 use fabric::Location;
 use mesh::NodeKey;
 
@@ -331,7 +331,7 @@ impl World {
                 for &node in group {
                     let clock = self.clock(node);
                     let Some(switch) = &self.nodes[node].switch else { continue };
-                    let owner = match switch.locate(vlan, mac(number), clock) {
+                    let owner = match switch.bridge.locate(VlanId(vlan), mac(number), clock) {
                         Some(Location::Port(_)) => Some(switch.mesh.nick().get()),
                         Some(Location::Remote(owner)) => Some(owner.0),
                         None => None,
@@ -347,7 +347,7 @@ impl World {
                 if let Some((node, port)) = home.filter(|_| is_sure) {
                     let clock = self.clock(node);
                     let Some(switch) = &self.nodes[node].switch else { continue };
-                    let found = switch.locate(vlan, mac(number), clock);
+                    let found = switch.bridge.locate(VlanId(vlan), mac(number), clock);
                     if found != Some(Location::Port(fabric::PortId(port))) {
                         let address = mac(number);
                         return Err(format!(

@@ -7,19 +7,20 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use ether::VnetHeader;
-use fabric::DropReason;
+use fabric::{DropReason, PortId};
 use mesh::NodeKey;
 use mesh::engine::{Event as MeshEvent, LinkId, Payload};
 use mesh::framing::RecordHeader;
 use mesh::probe::Probe;
+use segment::Route;
 
 use crate::cables::{Cable, Cargo};
 use crate::dice::Dice;
 use crate::frame::{mark_of, remark};
 use crate::node::{Node, Use};
 use crate::plan::Plan;
+use crate::share::Share;
 use crate::stations::Station;
-use crate::switch::Share;
 use crate::watch::Watch;
 
 /// How often a node may be woken in a second: it builds its trees one at a time, and no more.
@@ -194,7 +195,8 @@ impl World {
             Event::Sweep { node, boot } if self.nodes[node].boots == boot => {
                 let clock = self.clock(node);
                 if let Some(switch) = &mut self.nodes[node].switch {
-                    switch.sweep(clock);
+                    switch.bridge.handle_timeout(clock);
+                    switch.follow(&mut Share::default(), clock);
                     self.schedule(self.now + SWEEP, Event::Sweep { node, boot });
                     self.rouse(node);
                 }
@@ -279,10 +281,10 @@ impl World {
             self.post(node, transmit.link, transmit.payload);
         }
         let Some(switch) = &mut self.nodes[node].switch else { return };
-        switch.follow_stations(clock);
-        let probes = switch.follow_loops(clock);
+        switch.follow(&mut Share::default(), clock);
+        let probes: Vec<_> = std::iter::from_fn(|| switch.poll_probe()).collect();
         for (port, frame) in probes {
-            self.leave(node, port, &frame);
+            self.leave(node, port.0, &frame);
         }
         self.hear_events(node);
         let nodes = self.nodes.len();
@@ -340,11 +342,11 @@ impl World {
         let Use::Access(place) = self.nodes[node].used_as(port) else { return };
         let vlan = self.nodes[node].vlans[place];
         let Some(switch) = &mut self.nodes[node].switch else { return };
-        let blocked = switch.bridge.is_blocked(fabric::PortId(port));
-        let mut share = Share::new();
+        let blocked = switch.bridge.is_blocked(PortId(port));
+        let mut share = Share::default();
         if Probe::is_probe(frame) {
-            if let Ok(route) = switch.handle_own(port, frame, clock, &mut share) {
-                self.hand_out(node, frame, &route, &share);
+            if let Ok(route) = switch.handle_own(PortId(port), frame, &mut share, clock) {
+                self.hand_out(node, frame, route, &share);
             }
             self.rouse(node);
             return;
@@ -353,14 +355,14 @@ impl World {
         let mark = mark_of(&frame).expect("the world made it");
         let passage = self.watch.enter(mark.sent, (node, port), vlan, blocked);
         remark(&mut frame, passage, vlan);
-        let route = switch.handle_own(port, &frame, clock, &mut share);
+        let route = switch.handle_own(PortId(port), &frame, &mut share, clock);
         self.trace(|| {
             let header = ether::FrameHeader::parse(&frame).expect("the world made it");
             let (from, to) = (header.source, header.destination);
             let what = format!("frame {} as {passage}, {from} to {to}", mark.sent);
             format!("n{node} port {port}: {what}: {}", outcome(&route, &share))
         });
-        if let Ok(route) = &route {
+        if let Ok(route) = route {
             self.watch.begin(passage, route.reach, route.hops, self.cables.len());
             self.hand_out(node, &frame, route, &share);
         }
@@ -371,19 +373,21 @@ impl World {
     pub(crate) fn carry_on(&mut self, node: usize, port: u32, header: &RecordHeader, frame: &[u8]) {
         let clock = self.clock(node);
         let Some(switch) = &mut self.nodes[node].switch else { return };
-        let mut share = Share::new();
-        let route = switch.handle_from_cable(port, header, frame, clock, &mut share);
+        let mut share = Share::default();
+        let RecordHeader { ingress, hops, reach, .. } = *header;
+        let origin = Route { ingress, hops, reach };
+        let route = switch.handle_from_cable(PortId(port), origin, frame, &mut share, clock);
         self.trace(|| {
             let passage = mark_of(frame).map(|mark| mark.passage);
             format!("n{node} link {port}: {passage:?}: {}", outcome(&route, &share))
         });
-        if let Ok(route) = &route {
+        if let Ok(route) = route {
             self.hand_out(node, frame, route, &share);
         }
     }
 
-    fn hand_out(&mut self, node: usize, frame: &[u8], route: &RecordHeader, share: &Share) {
-        for (port, tag) in share {
+    fn hand_out(&mut self, node: usize, frame: &[u8], route: Route, share: &Share) {
+        for (port, tag) in &share.0 {
             let mut out = Vec::with_capacity(frame.len() + 4);
             if tag.apply(VnetHeader::PLAIN, frame, &mut out).is_err() {
                 continue;
@@ -394,7 +398,9 @@ impl World {
                     if let Some(mark) = mark_of(&out).filter(|_| !Probe::is_probe(frame)) {
                         self.watch.copy(mark.passage);
                     }
-                    self.send_frame(cable, end, route, &out);
+                    let Route { ingress, hops, reach } = route;
+                    let header = RecordHeader { ingress, hops, reach, vnet: None };
+                    self.send_frame(cable, end, &header, &out);
                 }
                 Use::Free => {}
             }
@@ -407,7 +413,7 @@ impl World {
             let Use::Access(place) = self.nodes[node].used_as(port) else { return };
             let vlan = self.nodes[node].vlans[place];
             let Some(switch) = &self.nodes[node].switch else { return };
-            let blocked = switch.bridge.is_blocked(fabric::PortId(port));
+            let blocked = switch.bridge.is_blocked(PortId(port));
             let Some(mark) = mark_of(frame) else { return };
             self.watch.deliver(mark.passage, (node, port), vlan, blocked);
         }
@@ -428,8 +434,8 @@ impl World {
     }
 }
 
-fn outcome(route: &Result<RecordHeader, DropReason>, share: &Share) -> String {
-    let ports: Vec<u32> = share.iter().map(|(port, _)| *port).collect();
+fn outcome(route: &Result<Route, DropReason>, share: &Share) -> String {
+    let ports: Vec<u32> = share.0.iter().map(|(port, _)| *port).collect();
     match route {
         Ok(route) => format!("to {ports:?} {:?} hops {}", route.reach, route.hops),
         Err(reason) => format!("dropped, {reason:?}"),

@@ -119,12 +119,12 @@ impl Plane {
         }
         let is_new = self.ports[index].is_none();
         self.ports[index].get_or_insert_default().counters = Counters::default();
-        self.bridge.add_port(port, role);
+        self.segment.bridge.add_port(port, role);
         self.tell(Event::PortOpened { port: port.0 });
         if is_new && self.settings.vlans == Vlans::Aware && role == PortKind::Access {
             let tagged = BTreeSet::new();
             let policy = VlanPolicy::Aware { untagged: Some(VlanId::ZERO), tagged };
-            self.bridge.set_vlan_policy(port, &policy).expect("VLAN 0 always exists");
+            self.segment.bridge.set_vlan_policy(port, &policy).expect("VLAN 0 always exists");
         }
     }
 
@@ -150,7 +150,7 @@ impl Plane {
     pub(crate) fn remove(&mut self, id: PortId) {
         if let Some(place) = self.ports.get_mut(id.0 as usize) {
             *place = None;
-            self.bridge.remove_port(id);
+            self.segment.bridge.remove_port(id);
         }
         // Number 0 keeps its place: numbers are counted from it.
         while self.ports.len() > 1 && self.ports.last().is_some_and(Option::is_none) {
@@ -201,7 +201,7 @@ impl Plane {
             match self.settings.vlans {
                 Vlans::Transparent => self.remove(place.port),
                 // The port keeps its settings, as VDE's do.
-                Vlans::Aware => self.bridge.flush_port(place.port),
+                Vlans::Aware => self.segment.bridge.flush_port(place.port),
             }
         }
         let (port, endpoint) = (place.port.0, place.endpoint.0);

@@ -126,7 +126,7 @@ impl Plane {
             lane.post(message, now);
             self.settle(port, &lane, now);
             if lane.message_octets() > OUTBOX {
-                self.mesh.handle_room(LinkId(port.0), Room::Full);
+                self.segment.mesh.handle_room(LinkId(port.0), Room::Full);
             }
         } else {
             self.send_message_now(port, &message);

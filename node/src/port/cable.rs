@@ -12,7 +12,7 @@ use mesh::framing::{Received, RecordHeader};
 
 use super::{Counters, Part};
 use crate::driver::{Shard, now};
-use crate::plane::{Frame, Frames, Origin, Route, Routes};
+use crate::plane::{Frame, Frames, Route, Routes};
 
 /// The most hops that a frame may have left: one that claims more is not believed.
 const MAX_HOPS: u8 = 63;
@@ -72,7 +72,7 @@ async fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
             continue;
         };
         let RecordHeader { ingress, hops, reach, .. } = *header;
-        let origin = Some(Origin { ingress, hops: hops.min(MAX_HOPS), reach });
+        let origin = Some(Route { ingress, hops: hops.min(MAX_HOPS), reach });
         frames.push(Frame { bytes, vnet, origin });
         if frames.is_full() {
             relay_batch(shard, id, &frames).await;

@@ -94,13 +94,13 @@ impl Console<'_> {
             }
             SwitchCommand::HashSetsize(size) => {
                 hash.size = size.get().checked_next_power_of_two().unwrap_or(1 << 31);
-                self.plane.bridge.flush();
+                self.plane.segment.bridge.flush();
             }
             SwitchCommand::HashSetgcint(time) => hash.collection_interval = *time,
             SwitchCommand::HashSetminper(time) => hash.minimum_persistence = *time,
             SwitchCommand::HashSetexpire(time) => {
                 hash.expiry = *time;
-                self.plane.bridge.set_ageing_time(*time);
+                self.plane.segment.bridge.set_ageing_time(*time);
             }
             _ => return Err(Errno::ENOSYS),
         }
@@ -108,7 +108,7 @@ impl Console<'_> {
     }
 
     fn stations(&self) -> impl Iterator<Item = HashEntryView> + use<> {
-        let entries = self.plane.bridge.snapshot(now()).entries.into_iter();
+        let entries = self.plane.segment.bridge.snapshot(now()).entries.into_iter();
         entries.map(|entry| HashEntryView {
             bucket: 0,
             mac: entry.mac,
@@ -149,22 +149,30 @@ impl Console<'_> {
     fn vlan(&mut self, command: &SwitchCommand) -> Outcome {
         match *command {
             SwitchCommand::VlanCreate(vlan) => {
-                self.plane.bridge.create_vlan(vlan).map_err(IntoErrno::into_errno)?
+                self.plane.segment.bridge.create_vlan(vlan).map_err(IntoErrno::into_errno)?
             }
             SwitchCommand::VlanRemove(vlan) => {
-                self.plane.bridge.remove_vlan(vlan).map_err(IntoErrno::into_errno)?
+                self.plane.segment.bridge.remove_vlan(vlan).map_err(IntoErrno::into_errno)?
             }
             SwitchCommand::VlanAddport { vlan, port } => {
                 let id = self.existing(port)?;
                 self.known(vlan)?;
                 if self.untagged(id) != Some(vlan) {
-                    self.plane.bridge.add_tagged_vlan(id, vlan).map_err(IntoErrno::into_errno)?;
+                    self.plane
+                        .segment
+                        .bridge
+                        .add_tagged_vlan(id, vlan)
+                        .map_err(IntoErrno::into_errno)?;
                 }
             }
             SwitchCommand::VlanDelport { vlan, port } => {
                 let id = self.existing(port)?;
                 self.known(vlan)?;
-                self.plane.bridge.remove_tagged_vlan(id, vlan).map_err(IntoErrno::into_errno)?;
+                self.plane
+                    .segment
+                    .bridge
+                    .remove_tagged_vlan(id, vlan)
+                    .map_err(IntoErrno::into_errno)?;
             }
             SwitchCommand::VlanPrint(vlan) => return self.vlans(vlan, false).map(Reply::data),
             SwitchCommand::VlanAllprint(vlan) => return self.vlans(vlan, true).map(Reply::data),
@@ -177,7 +185,7 @@ impl Console<'_> {
         if let Some(vlan) = chosen {
             self.known(vlan)?;
         }
-        let vlans = self.plane.bridge.vlans().into_iter();
+        let vlans = self.plane.segment.bridge.vlans().into_iter();
         let wanted = vlans.filter(|vlan| chosen.is_none_or(|chosen| vlan.vlan == chosen));
         let views = wanted.map(|vlan| {
             let ports = vlan.members.iter().map(|(id, membership)| VlanPortView {
@@ -195,7 +203,8 @@ impl Console<'_> {
     fn port(&mut self, command: &SwitchCommand) -> Outcome {
         match command {
             SwitchCommand::PortShowinfo => {
-                let (numports, hub) = (self.plane.settings.ports, self.plane.bridge.is_hub());
+                let (numports, hub) =
+                    (self.plane.settings.ports, self.plane.segment.bridge.is_hub());
                 return Ok(Reply::data([PortsView { numports, hub }]));
             }
             SwitchCommand::PortPrint(port) => return self.ports(*port, false),
@@ -207,7 +216,7 @@ impl Console<'_> {
                 self.plane.settings.ports = number.get().min(PortId::MAX.0 + 1);
             }
             SwitchCommand::PortSethub { hub } => {
-                self.plane.bridge.set_hub(*hub);
+                self.plane.segment.bridge.set_hub(*hub);
             }
             SwitchCommand::PortCreateauto => {
                 let port = self.plane.create(None).map_err(IntoErrno::into_errno)?;
@@ -240,7 +249,11 @@ impl Console<'_> {
             }
             SwitchCommand::PortSetvlan { port, vlan } => {
                 let id = self.existing(*port)?;
-                self.plane.bridge.set_untagged_vlan(id, *vlan).map_err(IntoErrno::into_errno)?;
+                self.plane
+                    .segment
+                    .bridge
+                    .set_untagged_vlan(id, *vlan)
+                    .map_err(IntoErrno::into_errno)?;
             }
             SwitchCommand::PortEpclose { port, endpoint } => {
                 let endpoints = &self.change(*port)?.endpoints;
@@ -288,7 +301,7 @@ impl Console<'_> {
     }
 
     fn untagged(&self, id: PortId) -> Option<VlanId> {
-        match self.plane.bridge.vlan_policy(id)? {
+        match self.plane.segment.bridge.vlan_policy(id)? {
             VlanPolicy::Transparent => Some(VlanId::ZERO),
             VlanPolicy::Aware { untagged, .. } => untagged,
         }
@@ -310,7 +323,7 @@ impl Console<'_> {
     }
 
     fn known(&self, vlan: VlanId) -> Result<(), Errno> {
-        let known = self.plane.bridge.vlans().iter().any(|known| known.vlan == vlan);
+        let known = self.plane.segment.bridge.vlans().iter().any(|known| known.vlan == vlan);
         if known { Ok(()) } else { Err(Errno::ENXIO) }
     }
 }

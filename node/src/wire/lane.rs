@@ -16,7 +16,7 @@ use super::asked::asked;
 use super::measured::{Achieved, Measured};
 use super::pacer::{Alarm, Pacer};
 use super::stream::Stream;
-use crate::plane::{BATCH, Origin, Route};
+use crate::plane::{BATCH, Route};
 
 /// Octets that wait in one direction at most, with [`emulator::FRAME_OVERHEAD`] for each frame: half
 /// a second at 1 Gbit/s. A frame beyond is dropped.
@@ -29,7 +29,7 @@ const TURN: usize = 64 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cargo {
     /// A frame on its way in.
-    In { vnet: VnetHeader, origin: Option<Origin> },
+    In { vnet: VnetHeader, origin: Option<Route> },
     /// A frame on its way out.
     Out { vnet: VnetHeader, route: Route },
     /// A frame from one station to another that leaves by that port.
