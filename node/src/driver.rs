@@ -279,8 +279,8 @@ fn set_up(
     };
     let (ports, vlans, probes, guards) = (config.ports, config.vlans, config.probes, config.guards);
     let settings = Settings { ports, vlans, probes, events };
-    let config = segment::Config { probes, guards, seed: random.random() };
-    let segment = Segment::new(Bridge::new(fabric), mesh, config);
+    let joined = segment::Config { probes, guards, seed: random.random() };
+    let segment = Segment::new(Bridge::new(fabric), mesh, joined);
     let shard = Rc::new(Shard {
         name: config.name,
         identity,

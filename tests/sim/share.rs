@@ -1,7 +1,7 @@
 //! Where one frame leaves.
 
 use ether::TagAction;
-use fabric::{Change, PortId};
+use fabric::{Change, DropReason, PortId};
 use segment::Outlet;
 
 /// Ports and cables, and what is done to the frame's tag at each.
@@ -14,4 +14,6 @@ impl Outlet for Share {
     }
 
     fn tell(&mut self, _: Change) {}
+
+    fn lose(&mut self, _: PortId, _: DropReason) {}
 }

@@ -286,15 +286,33 @@ impl World {
         for (port, frame) in probes {
             self.leave(node, port.0, &frame);
         }
+        self.relay_held(node, clock);
         self.hear_events(node);
         let nodes = self.nodes.len();
         self.watch.check_bounds(node, &self.nodes[node], nodes);
         self.set_timer(node);
     }
 
+    /// Frames that may have gone around outside have waited for long enough.
+    fn relay_held(&mut self, node: usize, clock: Instant) {
+        while let Some(switch) = &mut self.nodes[node].switch
+            && let Some(held) = switch.poll_held(clock)
+        {
+            let mut share = Share::default();
+            let route = switch.handle_held(&held, &mut share, clock);
+            let passage = mark_of(&held.bytes).map_or(u64::MAX, |mark| mark.passage);
+            self.trace(|| format!("n{node} held {passage}: {}", outcome(&route, &share)));
+            if let Ok(route) = route {
+                self.watch.begin(passage, route.reach, route.hops, self.cables.len());
+                self.hand_out(node, &held.bytes, route, &share);
+            }
+        }
+    }
+
     fn set_timer(&mut self, node: usize) {
         let Some(switch) = &self.nodes[node].switch else { return };
-        let Some(due) = switch.mesh.poll_timeout() else { return };
+        let dues = [switch.mesh.poll_timeout(), switch.poll_timeout()];
+        let Some(due) = dues.into_iter().flatten().min() else { return };
         // What is due already is done in the next turn, and others have theirs before.
         let due = self.nodes[node].moment(self.base, due).max(self.now + NEXT_TURN);
         if self.nodes[node].wake_at.is_none_or(|at| due < at || at <= self.now) {
@@ -345,7 +363,9 @@ impl World {
         let blocked = switch.bridge.is_blocked(PortId(port));
         let mut share = Share::default();
         if Probe::is_probe(frame) {
-            if let Ok(route) = switch.handle_own(PortId(port), frame, &mut share, clock) {
+            if let Ok(route) =
+                switch.handle_own(PortId(port), (frame, &VnetHeader::PLAIN), &mut share, clock)
+            {
                 self.hand_out(node, frame, route, &share);
             }
             self.rouse(node);
@@ -355,7 +375,8 @@ impl World {
         let mark = mark_of(&frame).expect("the world made it");
         let passage = self.watch.enter(mark.sent, (node, port), vlan, blocked);
         remark(&mut frame, passage, vlan);
-        let route = switch.handle_own(PortId(port), &frame, &mut share, clock);
+        let route =
+            switch.handle_own(PortId(port), (&frame, &VnetHeader::PLAIN), &mut share, clock);
         self.trace(|| {
             let header = ether::FrameHeader::parse(&frame).expect("the world made it");
             let (from, to) = (header.source, header.destination);

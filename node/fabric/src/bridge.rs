@@ -47,6 +47,10 @@ pub enum Verdict {
         /// What the tag hangs on.
         frame: Classified,
     },
+    /// Nowhere yet, and nothing was learned: it would be flooded, its source is a station of another
+    /// node, and it came in where that station's frames may come after they have gone around. See
+    /// [`Bridge::set_doubtful`] and [`Bridge::handle_believed`].
+    Doubtful,
     /// To all of [`Bridge::flood_ports`], which wants to know this of the frame. One that came from
     /// a port is also flooded over cables, as the mesh says, with [`Classified::trunk_tag`]; one
     /// that came by a cable travels on or not whatever happens to it here.
@@ -94,6 +98,8 @@ struct BridgePort {
     kind: PortKind,
     /// Whether data passes neither in nor out.
     blocked: bool,
+    /// Whether frames of other nodes' stations may come in here after they left elsewhere.
+    doubtful: bool,
     /// None while it carries every VLAN, which a cable always does.
     vlans: Option<Box<Memberships>>,
     buckets: PortBuckets,
@@ -101,7 +107,7 @@ struct BridgePort {
 
 impl BridgePort {
     fn new(kind: PortKind) -> Self {
-        Self { kind, blocked: false, vlans: None, buckets: PortBuckets::default() }
+        Self { kind, blocked: false, doubtful: false, vlans: None, buckets: PortBuckets::default() }
     }
 
     /// Whether data may come from here and go here.
@@ -216,6 +222,15 @@ impl Bridge {
         self.port(port).is_some_and(|port| port.blocked)
     }
 
+    /// Says whether a port leads to a network that another port of the mesh may lead to as well. What
+    /// comes in there of a station of another node, for all, is [doubtful](Verdict::Doubtful).
+    /// Nothing happens if there is no such port.
+    pub fn set_doubtful(&mut self, port: PortId, doubtful: bool) {
+        if let Some(Some(place)) = self.ports.get_mut(port.index()) {
+            place.doubtful = doubtful;
+        }
+    }
+
     /// Whether every frame is flooded.
     pub fn is_hub(&self) -> bool {
         self.hub
@@ -246,6 +261,27 @@ impl Bridge {
     /// for as long; the standard has no such wait.
     #[inline]
     pub fn handle_frame(&mut self, ingress: PortId, header: &FrameHeader, now: Instant) -> Verdict {
+        self.judge(ingress, header, false, now)
+    }
+
+    /// The same for a frame that has been doubted long enough: its station is here now.
+    pub fn handle_believed(
+        &mut self,
+        ingress: PortId,
+        header: &FrameHeader,
+        now: Instant,
+    ) -> Verdict {
+        self.judge(ingress, header, true, now)
+    }
+
+    #[inline]
+    fn judge(
+        &mut self,
+        ingress: PortId,
+        header: &FrameHeader,
+        is_believed: bool,
+        now: Instant,
+    ) -> Verdict {
         let Some(port) = self.port(ingress) else {
             return Verdict::Drop(DropReason::UnknownPort);
         };
@@ -265,9 +301,13 @@ impl Bridge {
                 None => return Verdict::Drop(DropReason::VlanNotMember),
             },
         };
+        let is_doubtful = port.doubtful && !is_believed;
         let now = self.clock.advance(now);
         let source = Station { vlan: frame.vlan, mac: header.source };
         if !self.fdb.refresh(source, ingress, now) {
+            if is_doubtful && self.may_have_gone_around(source, header.destination, now) {
+                return Verdict::Doubtful;
+            }
             if !self.may_send(ingress, Kind::NewStation, now) {
                 return Verdict::Drop(DropReason::StationStorm);
             }
@@ -290,6 +330,18 @@ impl Bridge {
             Some(Location::Remote(owner)) => Verdict::Remote { owner, frame },
             None => self.flood(ingress, frame, Kind::UnknownUnicast, now),
         }
+    }
+
+    /// Whether a station is another node's, and a frame of it is for all.
+    #[cold]
+    fn may_have_gone_around(&self, source: Station, destination: MacAddr, now: Nanos) -> bool {
+        let is_elsewhere = matches!(self.fdb.lookup(source, now), Some(Location::Remote(_)));
+        let is_for_all = if destination.is_group() {
+            !destination.is_bridge_reserved()
+        } else {
+            self.fdb.lookup(Station { mac: destination, ..source }, now).is_none()
+        };
+        is_elsewhere && is_for_all
     }
 
     #[inline]

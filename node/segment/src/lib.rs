@@ -9,13 +9,14 @@
 //! |---|---|
 //! | where a frame goes | `relay` |
 //! | what bridge and mesh tell each other of stations | `stations` |
-//! | what happens to probes, and to what has gone around outside | `loops` |
+//! | what happens to probes, and to what has gone around outside | `loops`, `held` |
 //! | what only the gateway's port may send | `guarded` |
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 mod guarded;
+mod held;
 mod loops;
 mod relay;
 mod stations;
@@ -25,11 +26,13 @@ use std::fmt;
 use std::time::Instant;
 
 use ether::TagAction;
-use fabric::{Bridge, Change, Floods, Guard, PortId, Station};
+use fabric::{Bridge, Change, DropReason, Floods, Guard, PortId, Station};
+use held::Waiting;
 use mesh::Mesh;
 use mesh::authority::Authority;
 
 pub use guarded::Followed;
+pub use held::Held;
 pub use relay::Route;
 
 /// What a segment does beside relaying.
@@ -50,6 +53,9 @@ pub trait Outlet {
 
     /// The filtering database has changed; the mesh knows already.
     fn tell(&mut self, change: Change);
+
+    /// Another frame, which came in at this port earlier and was held, goes nowhere.
+    fn lose(&mut self, ingress: PortId, reason: DropReason);
 }
 
 /// A bridge in a mesh. See the [module](self).
@@ -69,6 +75,7 @@ pub struct Segment<A> {
     kept: Option<(Station, PortId)>,
     /// Ports that lead to networks, where a frame may go around.
     networks: BTreeSet<PortId>,
+    waiting: Waiting,
     /// Floods of late, once there is such a port.
     floods: Option<Floods>,
     wants_turn: bool,
@@ -94,6 +101,7 @@ impl<A: Authority> Segment<A> {
             guard_until: None,
             kept: None,
             networks: BTreeSet::new(),
+            waiting: Waiting::default(),
             floods: None,
             wants_turn: false,
         }

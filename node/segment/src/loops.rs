@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
-use fabric::{Floods, PortId};
+use ether::VnetHeader;
+use fabric::{DropReason, Floods, PortId};
 use mesh::authority::Authority;
 use mesh::engine::{PortId as MeshPort, PortState, ProbeVerdict};
 use mesh::probe::PortClass;
 
-use crate::{Outlet, Segment};
+use crate::{Held, Outlet, Segment};
 
 impl<A: Authority> Segment<A> {
     /// A port leads somewhere now. If that is a network, data pass a little later; what it leads to may
@@ -25,6 +26,7 @@ impl<A: Authority> Segment<A> {
         }
         if class != PortClass::Guest {
             self.networks.insert(port);
+            self.bridge.set_doubtful(port, true);
             self.floods.get_or_insert_with(|| Floods::new(self.config.seed));
         }
         let id = MeshPort(port.0);
@@ -45,6 +47,7 @@ impl<A: Authority> Segment<A> {
     /// Nothing is plugged in at a port any more.
     pub fn forget_port(&mut self, port: PortId, now: Instant) {
         self.networks.remove(&port);
+        self.bridge.set_doubtful(port, false);
         self.mesh.handle_port_down(MeshPort(port.0), now);
         self.wants_turn = true;
     }
@@ -72,14 +75,14 @@ impl<A: Authority> Segment<A> {
         self.mesh.handle_probe(MeshPort(port.0), frame, now)
     }
 
-    /// Whether a frame for a group that came in at a port has just left by it, and is to go nowhere:
-    /// else it would go around, and its station seem to be here. Loops are then looked for at once.
+    /// Whether a frame for a group that came in at a port has gone around, and is to go nowhere: else it
+    /// would go around again, and its station seem to be here. Loops are then looked for at once.
     #[inline]
     pub(crate) fn has_returned(&mut self, port: PortId, frame: &[u8], now: Instant) -> bool {
         let Some(floods) = &self.floods else { return false };
         let has_returned = self.networks.contains(&port)
             && !self.bridge.is_blocked(port)
-            && floods.has_left_by(port, frame, now);
+            && floods.has_returned_by(port, frame, now);
         if has_returned {
             self.mesh.handle_flapping(now);
             self.wants_turn = true;
@@ -87,11 +90,49 @@ impl<A: Authority> Segment<A> {
         has_returned
     }
 
-    /// Takes note of a flood.
+    /// Takes note of a flood. What waits because it may be that had gone around; where it does, the
+    /// network has it already, and the ports are given.
     #[inline]
-    pub(crate) fn note_flood(&mut self, ingress: Option<PortId>, frame: &[u8], now: Instant) {
-        if let Some(floods) = &mut self.floods {
-            floods.note(ingress, frame, now);
+    pub(crate) fn note_flood(
+        &mut self,
+        ingress: Option<PortId>,
+        frame: &[u8],
+        outlet: &mut impl Outlet,
+        now: Instant,
+    ) -> Vec<PortId> {
+        let Some(floods) = &mut self.floods else { return Vec::new() };
+        let hash = floods.note(ingress, frame, now);
+        let waited = self.waiting.remove(hash);
+        for port in &waited {
+            outlet.lose(*port, DropReason::Returned);
+            self.mesh.handle_flapping(now);
+            self.wants_turn = true;
         }
+        waited
+    }
+
+    /// Lets a frame wait that may have gone around; `false` if it cannot.
+    #[cold]
+    pub(crate) fn hold(
+        &mut self,
+        port: PortId,
+        frame: &[u8],
+        vnet: &VnetHeader,
+        now: Instant,
+    ) -> bool {
+        let Some(floods) = &self.floods else { return false };
+        let hash = floods.hash(frame);
+        self.wants_turn = true;
+        self.waiting.push(port, frame, *vnet, hash, now)
+    }
+
+    /// The next frame that has waited long enough for [`handle_held`](Self::handle_held).
+    pub fn poll_held(&mut self, now: Instant) -> Option<Held> {
+        self.waiting.pop_due(now)
+    }
+
+    /// When to poll for one.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.next_timeout()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use ether::{FrameHeader, MacAddr, TagAction};
+use ether::{FrameHeader, MacAddr, TagAction, VnetHeader};
 use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
 use mesh::Nick;
 use mesh::authority::Authority;
@@ -12,7 +12,7 @@ use mesh::framing::Reach;
 use mesh::packet;
 use mesh::probe::Probe;
 
-use crate::{Outlet, Segment};
+use crate::{Held, Outlet, Segment};
 
 /// How a frame is marked on a cable: when it came by one, or when it leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl<A: Authority> Segment<A> {
         Route { ingress: self.mesh.nick(), hops: 0, reach: Reach::Unicast { egress: None } }
     }
 
-    /// Hands out a frame from an access port of this node, and says how it is marked on cables.
+    /// Hands out a frame from an access port of this node, and says how it is marked on cables. It may
+    /// also be [held](Self::poll_held), with what is still to be done to it.
     ///
     /// # Errors
     /// Why it goes nowhere.
@@ -40,7 +41,7 @@ impl<A: Authority> Segment<A> {
     pub fn handle_own(
         &mut self,
         ingress: PortId,
-        bytes: &[u8],
+        (bytes, vnet): (&[u8], &VnetHeader),
         outlet: &mut impl Outlet,
         now: Instant,
     ) -> Result<Route, DropReason> {
@@ -48,14 +49,50 @@ impl<A: Authority> Segment<A> {
             return Ok(self.nowhere());
         }
         let header = FrameHeader::parse(bytes)?;
-        let is_group = header.destination.is_group();
         // First: it is no offence of that port's that others' frames come back by it.
-        if is_group && self.has_returned(ingress, bytes, now) {
+        if header.destination.is_group() && self.has_returned(ingress, bytes, now) {
             return Err(DropReason::Returned);
         }
         self.inspect(ingress, bytes)?;
-        let verdict = self.bridge.handle_frame(ingress, &header, now);
-        self.follow_changes(Some((&header, bytes)), outlet, now)?;
+        let mut verdict = self.bridge.handle_frame(ingress, &header, now);
+        if verdict == Verdict::Doubtful {
+            if self.has_returned(ingress, bytes, now) {
+                return Err(DropReason::Returned);
+            }
+            if self.hold(ingress, bytes, vnet, now) {
+                return Ok(self.nowhere());
+            }
+            verdict = self.bridge.handle_believed(ingress, &header, now);
+        }
+        self.hand_out(ingress, &header, bytes, verdict, outlet, now)
+    }
+
+    /// Hands out a frame that [was held](Self::poll_held), as [`handle_own`](Self::handle_own) does.
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    pub fn handle_held(
+        &mut self,
+        held: &Held,
+        outlet: &mut impl Outlet,
+        now: Instant,
+    ) -> Result<Route, DropReason> {
+        let header = FrameHeader::parse(&held.bytes)?;
+        let verdict = self.bridge.handle_believed(held.port, &header, now);
+        self.hand_out(held.port, &header, &held.bytes, verdict, outlet, now)
+    }
+
+    #[inline]
+    fn hand_out(
+        &mut self,
+        ingress: PortId,
+        header: &FrameHeader,
+        bytes: &[u8],
+        verdict: Verdict,
+        outlet: &mut impl Outlet,
+        now: Instant,
+    ) -> Result<Route, DropReason> {
+        self.follow_changes(Some((header, bytes)), outlet, now)?;
         match verdict {
             Verdict::Drop(reason) => Err(reason),
             Verdict::Forward { egress, tag } => {
@@ -65,7 +102,7 @@ impl<A: Authority> Segment<A> {
             Verdict::Remote { owner, frame } => {
                 let egress = Nick::new(owner.0).ok_or(DropReason::NoEgress)?;
                 let hops = self.mesh.initial_hops(egress);
-                let NextHop::Link(cable) = self.mesh.next_hop(egress, None, flow(&header)) else {
+                let NextHop::Link(cable) = self.mesh.next_hop(egress, None, flow(header)) else {
                     return Err(DropReason::NoEgress);
                 };
                 outlet.hand(PortId(cable.0), frame.trunk_tag());
@@ -73,10 +110,8 @@ impl<A: Authority> Segment<A> {
                 Ok(Route { ingress: self.mesh.nick(), hops, reach })
             }
             Verdict::Flood(frame) => {
-                if is_group {
-                    self.note_flood(Some(ingress), bytes, now);
-                }
-                self.hand_to_ports(Some(ingress), frame, outlet);
+                let waited = self.note_flood(Some(ingress), bytes, outlet, now);
+                self.hand_to_ports(Some(ingress), frame, &waited, outlet);
                 let ingress = self.mesh.nick();
                 let (sequence, hops, cables) = self.mesh.originate_flood();
                 for cable in cables {
@@ -84,6 +119,8 @@ impl<A: Authority> Segment<A> {
                 }
                 Ok(Route { ingress, hops, reach: Reach::Flood { sequence } })
             }
+            // One that is believed is not doubted.
+            Verdict::Doubtful => Ok(self.nowhere()),
         }
     }
 
@@ -128,8 +165,12 @@ impl<A: Authority> Segment<A> {
                 let ingress = RemoteId(origin.ingress.get());
                 let verdict =
                     self.bridge.handle_from_cable(ingress, &header, fabric::Reach::Flood, now);
-                // What the bridge takes for a storm or a loop goes no further.
+                // What the bridge takes for a storm or a loop goes no further. Of the latter, what goes
+                // around outside as well is to be known when it is back.
                 if let Verdict::Drop(reason) = verdict {
+                    if reason == DropReason::LocalSource {
+                        self.note_flood(None, bytes, outlet, now);
+                    }
                     return Err(reason);
                 }
                 let hops = origin.hops.checked_sub(1);
@@ -141,12 +182,10 @@ impl<A: Authority> Segment<A> {
                 match verdict {
                     Verdict::Forward { egress, tag } => outlet.hand(egress, tag),
                     Verdict::Flood(frame) => {
-                        if header.destination.is_group() {
-                            self.note_flood(None, bytes, now);
-                        }
-                        self.hand_to_ports(None, frame, outlet);
+                        let waited = self.note_flood(None, bytes, outlet, now);
+                        self.hand_to_ports(None, frame, &waited, outlet);
                     }
-                    Verdict::Drop(_) | Verdict::Remote { .. } => {}
+                    Verdict::Drop(_) | Verdict::Remote { .. } | Verdict::Doubtful => {}
                 }
                 Ok(Route { hops: hops.unwrap_or(0), ..origin })
             }
@@ -170,15 +209,22 @@ impl<A: Authority> Segment<A> {
             }
             Verdict::Drop(reason) => return Err(reason),
             Verdict::Forward { egress, tag } => outlet.hand(egress, tag),
-            Verdict::Flood(frame) => self.hand_to_ports(None, frame, outlet),
-            Verdict::Remote { .. } => return Err(DropReason::NotHere),
+            Verdict::Flood(frame) => self.hand_to_ports(None, frame, &[], outlet),
+            Verdict::Remote { .. } | Verdict::Doubtful => return Err(DropReason::NotHere),
         }
         Ok(Route { hops: 0, ..origin })
     }
 
     #[inline]
-    fn hand_to_ports(&self, ingress: Option<PortId>, frame: Classified, outlet: &mut impl Outlet) {
-        for (egress, tag) in self.bridge.flood_ports(ingress, frame) {
+    fn hand_to_ports(
+        &self,
+        ingress: Option<PortId>,
+        frame: Classified,
+        except: &[PortId],
+        outlet: &mut impl Outlet,
+    ) {
+        let ports = self.bridge.flood_ports(ingress, frame);
+        for (egress, tag) in ports.filter(|(port, _)| !except.contains(port)) {
             outlet.hand(egress, tag);
         }
     }

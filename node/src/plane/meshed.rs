@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use cable::link::Peer;
 use cable::{Link, Notary};
 use ether::{MacAddr, TagAction, VlanId};
-use fabric::{Change, PortId, Station};
+use fabric::{Change, DropReason, PortId, Station};
 use mesh::authority::NodeKey;
 use mesh::beat::Beat;
 use mesh::engine::{
@@ -122,8 +122,10 @@ impl Plane {
             self.send_own(port, &frame, now);
         }
         self.send_packets(now);
+        self.relay_held(now);
         let guard = self.follow_gateways(now);
-        self.segment.mesh.poll_timeout().into_iter().chain(guard).min()
+        let others = [guard, self.segment.poll_timeout()];
+        self.segment.mesh.poll_timeout().into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Sends an echo request to another node, and gives what will tell what became of it.
@@ -259,6 +261,8 @@ impl Outlet for Told<'_> {
     fn tell(&mut self, change: Change) {
         tell_of_change(self.0, change);
     }
+
+    fn lose(&mut self, _: PortId, _: DropReason) {}
 }
 
 /// Tells consoles of a change.

@@ -100,7 +100,10 @@ impl Plane {
                 index,
             };
             let judged = match frame.origin {
-                None => self.segment.handle_own(ingress, frame.bytes, &mut shares, now),
+                None => {
+                    let frame = (frame.bytes, &frame.vnet);
+                    self.segment.handle_own(ingress, frame, &mut shares, now)
+                }
                 Some(origin) => {
                     let shares = &mut shares;
                     self.segment.handle_from_cable(ingress, origin, frame.bytes, shares, now)
@@ -131,6 +134,27 @@ impl Plane {
         // Some of the batch may have been for this node itself, and it answers.
         self.send_packets(now);
         Relayed { next, congested }
+    }
+
+    /// Relays the frames that have been held for long enough.
+    pub(super) fn relay_held(&mut self, now: Instant) {
+        while let Some(held) = self.segment.poll_held(now) {
+            let mut shares = Shares {
+                ports: &mut self.ports,
+                touched: &mut self.touched,
+                copies: &mut self.copies,
+                events: &self.settings.events,
+                index: 0,
+            };
+            match self.segment.handle_held(&held, &mut shares, now) {
+                Ok(route) => {
+                    let frame = Frame { bytes: &held.bytes, vnet: held.vnet, origin: None };
+                    let (frames, routes) = (Frames::from_iter([frame]), Routes::from_iter([route]));
+                    self.flush(&frames, &routes, now);
+                }
+                Err(reason) => self.record_drops(held.port, reason, 1),
+            }
+        }
     }
 
     /// Sends a frame of the node's own by one access port.
@@ -183,6 +207,12 @@ impl Outlet for Shares<'_> {
 
     fn tell(&mut self, change: Change) {
         tell_of_change(self.events, change);
+    }
+
+    fn lose(&mut self, ingress: PortId, reason: DropReason) {
+        if let Some(Some(port)) = self.ports.get_mut(ingress.0 as usize) {
+            port.counters.drops.record(reason);
+        }
     }
 }
 

@@ -49,6 +49,28 @@ fn a_station_that_spoke_is_reached_at_its_port_alone() {
 }
 
 #[test]
+fn a_frame_for_all_of_another_nodes_station_is_doubted_where_a_network_is_and_nowhere_else() {
+    let (mut bridge, now) = (bridge(Config::default()), start());
+    bridge.set_doubtful(P[1], true);
+    bridge.set_remote(VlanId::ZERO, A, RemoteId(1));
+    bridge.handle_frame(P[0], &frame(B, A), now);
+    let broadcast = frame(A, MacAddr([0xff; 6]));
+    let unknown = frame(A, MacAddr([2, 9, 9, 9, 9, 9]));
+    for header in [broadcast, unknown] {
+        assert_eq!(bridge.handle_frame(P[1], &header, now), Verdict::Doubtful);
+        assert_eq!(bridge.locate(VlanId::ZERO, A, now), Some(Location::Remote(RemoteId(1))));
+    }
+    // To a station that is known it would not have gone to where it can go around.
+    assert_eq!(bridge.handle_frame(P[1], &frame(A, B), now), forward(P[0]));
+    bridge.set_remote(VlanId::ZERO, A, RemoteId(1));
+    assert_eq!(bridge.handle_believed(P[1], &broadcast, now), FLOOD);
+    assert_eq!(bridge.locate(VlanId::ZERO, A, now), Some(Location::Port(P[1])));
+    assert_eq!(bridge.handle_frame(P[1], &broadcast, now), FLOOD, "it is here now");
+    bridge.set_remote(VlanId::ZERO, A, RemoteId(1));
+    assert_eq!(bridge.handle_frame(P[2], &broadcast, now), FLOOD, "a guest may have moved");
+}
+
+#[test]
 fn a_station_that_moves_is_relearned_on_the_new_port_at_once() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     bridge.handle_frame(P[0], &frame(A, B), now);
