@@ -425,6 +425,22 @@ impl Bridge {
         Snapshot { entries, remotes, counters: *self.counters() }
     }
 
+    /// The stations of this node from one on, in the order of VLAN and address: a look at each that is
+    /// taken, however many there are.
+    pub fn stations_from(
+        &self,
+        first: Station,
+        now: Instant,
+    ) -> impl Iterator<Item = SnapshotEntry> {
+        let entries = self.fdb.local_from(first, self.clock.peek(now));
+        entries.map(|(Station { vlan, mac }, port, age)| SnapshotEntry {
+            mac,
+            vlan,
+            port,
+            age: Duration::from_nanos(age),
+        })
+    }
+
     /// What has happened to the entries of the filtering database.
     pub fn counters(&self) -> &Counters {
         self.fdb.counters()

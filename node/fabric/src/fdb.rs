@@ -13,6 +13,7 @@ mod remotes;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::hash::Hasher;
 use std::time::Duration;
 
@@ -86,6 +87,8 @@ pub(crate) struct Fdb {
     ports: Holders,
     /// The entries of other nodes' stations.
     remotes: Remotes,
+    /// The keys of this node's stations, in order, for who wants to read them piece by piece.
+    order: BTreeSet<u64>,
     counters: Counters,
     changes: Changes,
     flaps: Flaps,
@@ -117,6 +120,7 @@ impl Fdb {
             by_age: List::default(),
             ports: Holders::default(),
             remotes: Remotes::new(config.seed),
+            order: BTreeSet::new(),
             counters: Counters::default(),
             changes: Changes::default(),
             flaps: Flaps::default(),
@@ -307,6 +311,24 @@ impl Fdb {
         current.map(move |entry| (station(entry.key), entry.location, now.since(entry.seen)))
     }
 
+    /// The entries of this node's stations from one on, in the order of VLAN and address, that are not
+    /// due yet; each with its port and its age in nanoseconds.
+    pub(crate) fn local_from(
+        &self,
+        first: Station,
+        now: Nanos,
+    ) -> impl Iterator<Item = (Station, PortId, u64)> {
+        self.order.range(key(first)..).filter_map(move |key| {
+            let entry = self.slab.get(self.find(*key)?);
+            match entry.location {
+                Location::Port(port) if !self.is_expired(entry, now) => {
+                    Some((station(*key), port, now.since(entry.seen)))
+                }
+                Location::Port(_) | Location::Remote(_) => None,
+            }
+        })
+    }
+
     #[inline]
     fn is_expired(&self, entry: &Entry, now: Nanos) -> bool {
         matches!(entry.location, Location::Port(_)) && now.since(entry.seen) >= self.ageing_time
@@ -363,6 +385,7 @@ impl Fdb {
         });
         match location {
             Location::Port(port) => {
+                self.order.insert(key);
                 self.ports.add(&mut self.slab, port.0, index);
                 self.slab.push_newest(&mut self.by_age, Order::Age, index);
             }
@@ -379,6 +402,7 @@ impl Fdb {
         }
         match location {
             Location::Port(port) => {
+                self.order.remove(&key);
                 self.ports.remove(&mut self.slab, port.0, index);
                 self.slab.unlink(&mut self.by_age, Order::Age, index);
             }

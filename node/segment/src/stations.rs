@@ -140,18 +140,16 @@ impl<A: Authority> Segment<A> {
 
     /// Answers what other nodes want to know of the stations here.
     pub fn answer_inquiries(&mut self, now: Instant) {
-        let mut snapshot = None;
         while let Some(inquiry) = self.mesh.poll_inquiry() {
-            let entries = &snapshot.get_or_insert_with(|| self.bridge.snapshot(now)).entries;
-            let before = |entry: &fabric::SnapshotEntry| (entry.vlan, entry.mac) < inquiry.from;
-            let rest = &entries[entries.partition_point(before)..];
-            let seen = rest.iter().take(MAX_SEEN).map(|entry| SeenStation {
+            let (vlan, mac) = inquiry.from;
+            let mut rest = self.bridge.stations_from(Station { vlan, mac }, now);
+            let seen = rest.by_ref().take(MAX_SEEN).map(|entry| SeenStation {
                 vlan: entry.vlan,
                 mac: entry.mac,
                 port: entry.port.0,
                 age: u32::try_from(entry.age.as_millis()).unwrap_or(u32::MAX),
             });
-            let (seen, more) = (seen.collect(), rest.len() > MAX_SEEN);
+            let (seen, more) = (seen.collect(), rest.next().is_some());
             self.mesh.answer_stations(inquiry, seen, more);
         }
     }

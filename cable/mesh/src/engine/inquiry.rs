@@ -18,8 +18,8 @@ use crate::random::Random;
 /// Questions that wait for an answer at once: one to each of many nodes.
 const MAX_WAITING: usize = 1024;
 
-/// Questions of others that are answered at once, and in the long run: each may cost a look through
-/// all stations.
+/// Questions of others that are answered at once, and in the long run: each costs a look at some
+/// hundred stations.
 const ANSWER_BURST: u32 = 64;
 const ANSWER_INTERVAL: Duration = Duration::from_millis(10);
 

@@ -49,6 +49,24 @@ fn a_station_that_spoke_is_reached_at_its_port_alone() {
 }
 
 #[test]
+fn stations_are_read_in_order_from_any_one_on_and_those_of_other_nodes_are_not_among_them() {
+    let (mut bridge, now) = (bridge(Config::default()), start());
+    let mac = |number| MacAddr([2, 0, 0, 0, 0, number]);
+    for number in [5, 1, 9, 3, 7] {
+        bridge.handle_frame(P[usize::from(number % 4)], &frame(mac(number), B), now);
+    }
+    bridge.set_remote(VlanId::ZERO, mac(7), RemoteId(1));
+    let from = |number| Station { vlan: VlanId::ZERO, mac: mac(number) };
+    let read = |first, at| -> Vec<_> {
+        bridge.stations_from(from(first), at).map(|entry| (entry.mac, entry.port)).collect()
+    };
+    assert_eq!(read(2, now), [(mac(3), P[3]), (mac(5), P[1]), (mac(9), P[1])]);
+    assert_eq!(read(3, now).len(), 3);
+    assert_eq!(read(10, now), []);
+    assert_eq!(read(0, now + AGEING_TIME), []);
+}
+
+#[test]
 fn a_frame_for_all_of_another_nodes_station_is_doubted_where_a_network_is_and_nowhere_else() {
     let (mut bridge, now) = (bridge(Config::default()), start());
     bridge.set_doubtful(P[1], true);

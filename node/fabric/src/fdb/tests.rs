@@ -70,6 +70,9 @@ fn check(fdb: &Fdb) {
         indices.sort_unstable();
     }
     assert_eq!((&all, &all), (&by_port, &tabled));
+    let mut keys: Vec<u64> = all.iter().map(|index| fdb.slab.get(*index).key).collect();
+    keys.sort_unstable();
+    assert!(fdb.order.iter().eq(&keys));
     fdb.ports.check();
     fdb.remotes.check();
     let owner = |index: &u32| match fdb.slab.get(*index).location {
