@@ -10,6 +10,7 @@
 //! [`Mesh::poll_inquiry`], [`Mesh::poll_stations`], [`Mesh::poll_event`]; and call [`Mesh::handle_timeout`] when
 //! [`Mesh::poll_timeout`] says.
 
+mod arrivals;
 mod budget;
 mod config;
 mod database;
@@ -44,6 +45,7 @@ use crate::message::{Message, Name};
 use crate::nick::Nick;
 use crate::random::Random;
 use crate::record::{MAX_LINKS, Slot};
+use arrivals::Arrivals;
 use budget::Budget;
 use database::{Database, NodeIndex};
 use echo::Echoes;
@@ -159,6 +161,7 @@ pub struct Mesh<A> {
     own: NodeIndex,
     origin: Origin,
     links: BTreeMap<LinkId, Link>,
+    arrivals: Arrivals,
     /// Where [`Mesh::poll_transmit`] looks first, so that no cable waits for another.
     turn: LinkId,
     beats: VecDeque<(LinkId, Beat)>,
@@ -224,6 +227,7 @@ impl<A: Authority> Mesh<A> {
             own,
             origin,
             links: BTreeMap::new(),
+            arrivals: Arrivals::default(),
             turn: LinkId(0),
             beats: VecDeque::new(),
             forwarding,
@@ -286,6 +290,7 @@ impl<A: Authority> Mesh<A> {
         self.forwarding.detach(link.bit);
         self.routing.detach(link.bit);
         self.beats.retain(|(beat, _)| *beat != id);
+        self.arrivals.forget(id);
         if link.is_up() {
             let peer = self.who_is(&link.neighbour);
             self.events.push(Event::LinkDown { link: id, peer, reason: DownReason::Closed });
@@ -338,6 +343,7 @@ impl<A: Authority> Mesh<A> {
         for id in links {
             self.tick_link(id, now);
         }
+        self.check_what_waits(now);
         self.issue_what_is_due(now);
         self.flush_what_is_due(now);
         self.route_what_is_due(now);
@@ -354,6 +360,7 @@ impl<A: Authority> Mesh<A> {
         let links = self.links.values().map(|link| link.live.next_timeout(self.now)).min();
         let timers = [
             links,
+            self.has_unchecked().then_some(self.now),
             self.flush_at,
             self.origin.next_timeout(),
             self.routing.next_timeout(),

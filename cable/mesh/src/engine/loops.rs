@@ -10,6 +10,8 @@
 //! their loop. Where two groups of nodes are joined at two places, both would block a port, and perhaps
 //! not the same path: so only one group's probes are passed on by the other.
 
+mod probing;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -17,14 +19,15 @@ use super::budget::Budget;
 use super::event::Event;
 use super::{Mesh, PortId};
 use crate::authority::{Authority, NodeKey};
-use crate::probe::{PortClass, Probe};
+use crate::probe::PortClass;
 use crate::random::Random;
 use crate::record::{Notice, Notices, PortName};
+pub use probing::ProbeVerdict;
+use probing::Unchecked;
 
 /// A new port is probed five times at this interval, and so is one in a loop for as long.
 const FAST: Duration = Duration::from_secs(1);
 const FAST_ROUNDS: u8 = 5;
-const SLOW: Duration = Duration::from_secs(2);
 
 /// A port that leads to a network of the host's begins with probes alone, for so long: should the
 /// network be joined with another port, not one frame goes round. A guest need not wait, and would not
@@ -45,13 +48,13 @@ const MAX_PARTNERS: usize = 16;
 const HEARD_BURST: u32 = 20;
 const HEARD_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Probes made in one turn, at some 30 µs: frames wait meanwhile.
+const TURN_PROBES: usize = 16;
+
 /// So many stations that move within such a time may go round in a loop: probe at once, but no more
 /// than once in that time.
 const FLAPS: u8 = 3;
 const FLAP_WINDOW: Duration = Duration::from_secs(5);
-
-/// Probes of others that are known when they come again.
-const KNOWN_PROBES: usize = 64;
 
 /// One end of a path outside.
 type End = (NodeKey, u32);
@@ -65,15 +68,6 @@ pub enum PortState {
     Listening,
     /// Only probes may, both ways: it is one end of a loop.
     Blocked,
-}
-
-/// What is to be done with a frame that is a probe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeVerdict {
-    /// Nothing more.
-    Taken,
-    /// Relay it as any other frame: nodes out of reach look for a loop that leads through here.
-    Relay,
 }
 
 #[derive(Debug, Clone)]
@@ -111,6 +105,7 @@ pub(super) struct Loops {
     ports: BTreeMap<PortId, Port>,
     probes: VecDeque<(PortId, Vec<u8>)>,
     changed: BTreeSet<PortId>,
+    unchecked: Unchecked,
     random: Random,
     flaps: (Instant, u8),
 }
@@ -121,9 +116,14 @@ impl Loops {
             ports: BTreeMap::new(),
             probes: VecDeque::new(),
             changed: BTreeSet::new(),
+            unchecked: Unchecked::default(),
             random: Random::new(seed),
             flaps: (now, 0),
         }
+    }
+
+    pub(super) fn has_unchecked(&self) -> bool {
+        !self.unchecked.is_empty()
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -208,66 +208,6 @@ impl<A: Authority> Mesh<A> {
         self.loops.note_moves(FLAPS, now);
     }
 
-    /// Takes in a frame for which [`Probe::is_probe`] holds, and says what becomes of it.
-    pub fn handle_probe(&mut self, id: PortId, frame: &[u8], now: Instant) -> ProbeVerdict {
-        let now = self.advance(now);
-        let Some(probe) = Probe::parse(frame) else { return ProbeVerdict::Taken };
-        if self.is_strange(&probe) {
-            if probe.group < self.routing.group {
-                return ProbeVerdict::Relay;
-            }
-            self.counters.probes_ignored += 1;
-        } else {
-            self.handle_own_probe(id, probe, frame, now);
-        }
-        ProbeVerdict::Taken
-    }
-
-    /// Whether a probe was sent by a node that cannot be reached: without a way through the mesh its
-    /// port and that where it came in are no loop. The path outside is the only one.
-    fn is_strange(&self, probe: &Probe) -> bool {
-        !self.database.by_key(&probe.sender).is_some_and(|node| node.is_reachable())
-    }
-
-    /// A probe of this mesh has come in.
-    fn handle_own_probe(&mut self, id: PortId, probe: Probe, frame: &[u8], now: Instant) {
-        let end = (probe.sender, probe.port);
-        if probe.sender == self.config.key {
-            let port = self.loops.ports.get(&PortId(probe.port));
-            if !port.is_some_and(|port| port.has_sent(probe.nonce, now)) {
-                self.counters.probes_ignored += 1;
-                return;
-            }
-        }
-        let Some(port) = self.loops.ports.get_mut(&id) else { return };
-        let known = port.partners.get(&end);
-        // One that is played back says nothing new.
-        let is_stale = port.known.contains(&probe.nonce);
-        let has_room = known.is_some() || port.partners.len() < MAX_PARTNERS;
-        if is_stale || !has_room || !port.heard.take(now) {
-            self.counters.probes_ignored += 1;
-            return;
-        }
-        if !probe.is_authentic(frame, &self.authority) {
-            self.counters.probes_ignored += 1;
-            return;
-        }
-        if port.known.len() == KNOWN_PROBES {
-            port.known.pop_front();
-        }
-        port.known.push_back(probe.nonce);
-        let told = known.and_then(|partner| partner.told);
-        let partner = Partner {
-            class: probe.class,
-            name: probe.name,
-            heard: Some(now),
-            told,
-            nonce: probe.nonce,
-        };
-        port.partners.insert(end, partner);
-        self.loops_changed(now);
-    }
-
     /// The next probe, as a frame to leave by an access port.
     pub fn poll_probe(&mut self) -> Option<(PortId, Vec<u8>)> {
         self.loops.probes.pop_front()
@@ -320,35 +260,12 @@ impl<A: Authority> Mesh<A> {
                 (now >= port.probe_at).then_some(*id)
             })
             .collect();
-        for id in due {
+        for id in due.into_iter().take(TURN_PROBES) {
             self.send_probe(id, now);
         }
         if has_changed {
             self.loops_changed(now);
         }
-    }
-
-    fn send_probe(&mut self, id: PortId, now: Instant) {
-        let nonce = self.loops.random.next_u64();
-        let Some(port) = self.loops.ports.get_mut(&id) else { return };
-        port.fast_left = port.fast_left.saturating_sub(1);
-        let is_fast = port.in_loop || port.fast_left > 0;
-        port.probe_at = now + if is_fast { FAST } else { SLOW };
-        if port.sent.len() == RECENT_PROBES {
-            port.sent.pop_front();
-        }
-        port.sent.push_back((nonce, now));
-        let probe = Probe {
-            sender: self.config.key,
-            group: self.routing.group,
-            port: id.0,
-            class: port.class,
-            nonce,
-            name: port.name.clone(),
-        };
-        // A port whose probes are not taken gets no more of them.
-        self.loops.probes.retain(|(port, _)| *port != id);
-        self.loops.probes.push_back((id, probe.encode(&self.authority)));
     }
 
     /// Another node's notices were replaced: it may have heard probes of this node's ports.

@@ -40,9 +40,7 @@ impl<A: Authority> Mesh<A> {
             Message::Hello(_) => Err(ProtocolFault::Again("Hello")),
             Message::Cable(cable) => self.handle_cable(id, cable, now),
             Message::Records(records) => {
-                for record in records.records.into_vec() {
-                    self.handle_record(id, record, now);
-                }
+                self.records_arrived(id, records.records.into_vec(), now);
                 Ok(())
             }
             Message::Digest(digest) => self.handle_digest(id, &digest),
@@ -77,7 +75,7 @@ impl<A: Authority> Mesh<A> {
         Ok(())
     }
 
-    fn handle_record(&mut self, id: LinkId, record: Record, now: Instant) {
+    pub(super) fn handle_record(&mut self, id: LinkId, record: Record, now: Instant) {
         if record.origin == self.config.key {
             return self.handle_own_record(id, &record, now);
         }
@@ -144,11 +142,14 @@ impl<A: Authority> Mesh<A> {
             link.pending.insert((slot, record.origin));
         } else if link.forged.is_spent(now) {
             self.refuse(id, record.origin, RefusalReason::TooMany, now);
-        } else if record.is_authentic(&self.authority) {
-            self.overtake(record.version, now);
         } else {
-            link.forged.take(now);
-            self.refuse(id, record.origin, RefusalReason::Signature, now);
+            self.counters.verified += 1;
+            if record.is_authentic(&self.authority) {
+                self.overtake(record.version, now);
+            } else {
+                link.forged.take(now);
+                self.refuse(id, record.origin, RefusalReason::Signature, now);
+            }
         }
     }
 

@@ -6,8 +6,8 @@ use super::{LinkId, Mesh, Payload, Transmit};
 use crate::authority::{Authority, NodeKey};
 use crate::message::{Bounded, Digest, MAX_DIGEST_ENTRIES, MAX_RECORDS, Message, Records, Slots};
 
-/// Octets of records in one message; the last record may exceed it by its own length. A message of
-/// so many costs the receiver some 3 ms of checking signatures, during which no frame moves.
+/// Octets of records in one message; the last record may exceed it by its own length. Beats and what is
+/// newer by then must not wait for long behind one.
 const RECORD_OCTETS: usize = 16 << 10;
 
 impl<A: Authority> Mesh<A> {

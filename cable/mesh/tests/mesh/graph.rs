@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use mesh::engine::NextHop;
+use mesh::message::{Bounded, Message, Records};
 
 use super::lab::*;
 use super::observer::*;
@@ -81,4 +82,24 @@ fn a_thousand_nodes_are_known_and_reached() {
     assert_eq!(reached, NODES + 1);
     let farthest = nodes.iter().filter_map(|node| node.route).map(|route| route.hops).max();
     assert!(farthest.unwrap() < 40, "{farthest:?}");
+}
+
+#[test]
+fn news_of_a_whole_mesh_is_checked_a_little_at_a_time_and_none_is_lost() {
+    let Observer { mut mesh, now, link: cable, .. } = Observer::new();
+    let before = mesh.counters().verified;
+    let records: Vec<_> = (1..=NODES).map(|node| link_state(node, 1, Vec::new())).collect();
+    let mut counts = vec![before];
+    for chunk in records.chunks(200) {
+        let records = Records { records: Bounded::truncated(chunk.to_vec()) };
+        mesh.handle_message(cable, Message::Records(records), now).unwrap();
+        counts.push(mesh.counters().verified);
+    }
+    while mesh.poll_timeout().is_some_and(|due| due <= now) {
+        mesh.handle_timeout(now);
+        counts.push(mesh.counters().verified);
+    }
+    assert!(counts.windows(2).all(|turn| turn[1] - turn[0] <= 4), "{counts:?}");
+    assert_eq!(mesh.counters().verified - before, NODES as u64);
+    assert_eq!(mesh.counters().accepted, NODES as u64);
 }

@@ -68,6 +68,13 @@ pub(crate) fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
 }
 
+/// All that a node has to do by now, as many turns as it takes.
+pub(crate) fn take_turns(mesh: &mut TestMesh, now: Instant) {
+    while mesh.poll_timeout().is_some_and(|due| due <= now) {
+        mesh.handle_timeout(now);
+    }
+}
+
 pub(crate) struct Node {
     pub(crate) mesh: TestMesh,
     pub(crate) events: Vec<Event>,
@@ -384,6 +391,7 @@ impl Lab {
         if let Err(fault) = self.mesh(at).handle_message(link, message, now) {
             self.faults.push((at, fault.to_string()));
         }
+        take_turns(self.mesh(at), now);
         self.settle(at);
     }
 

@@ -350,3 +350,58 @@ fn a_duplicate_that_was_there_before_a_loop_stays_one() {
     assert_eq!(blocked(&lab), [(1, 2)]);
     assert_eq!(refused(&mut lab), 1);
 }
+
+#[test]
+fn many_ports_that_are_to_send_probes_at_once_send_a_few_in_a_turn_and_go_on_apart() {
+    let mut lab = Lab::new(1);
+    let now = lab.now;
+    let mesh = lab.mesh(0);
+    for number in 0..200 {
+        mesh.handle_port_up(PortId(number), Guest, "port", now);
+    }
+    let mut sent = Vec::new();
+    while mesh.poll_timeout().is_some_and(|due| due <= now) {
+        mesh.handle_timeout(now);
+        let before = sent.len();
+        sent.extend(std::iter::from_fn(|| mesh.poll_probe()));
+        assert!(sent.len() - before <= 16);
+    }
+    let ports: std::collections::BTreeSet<_> = sent.iter().map(|(port, _)| *port).collect();
+    assert_eq!((sent.len(), ports.len()), (200, 200));
+    lab.run(secs(30));
+    lab.probes.clear();
+    for _ in 0..20 {
+        let before = lab.probes.len();
+        lab.run(ms(100));
+        assert!(lab.probes.len() - before < 40, "{}", lab.probes.len() - before);
+    }
+    assert_eq!(lab.probes.len(), 200);
+}
+
+#[test]
+fn a_burst_of_probes_is_checked_a_little_at_a_time() {
+    let mut lab = triangle((0, Tap), (1, Tap));
+    lab.probes.clear();
+    let now = lab.now;
+    for number in 10..40 {
+        lab.mesh(1).handle_port_up(PortId(number), Guest, "port", now);
+    }
+    lab.run(ms(10));
+    let probes: Vec<_> = lab.probes.iter().map(|(.., frame)| frame.clone()).collect();
+    assert!(probes.len() >= 30);
+    // Ports of node 0 that are joined with them hear them all at once.
+    let now = lab.now;
+    for (number, frame) in (100..).zip(&probes) {
+        lab.mesh(0).handle_port_up(PortId(number), Guest, "port", now);
+        lab.mesh(0).handle_probe(PortId(number), frame, now);
+    }
+    let found = |lab: &mut Lab| {
+        lab.settle(0);
+        let events = lab.events(0);
+        events.iter().filter(|event| matches!(event, Event::LoopFound { .. })).count()
+    };
+    let first = found(&mut lab);
+    assert!((1..=4).contains(&first), "{first} at once");
+    lab.run(ms(10));
+    assert_eq!(first + found(&mut lab), probes.len());
+}

@@ -53,6 +53,7 @@ impl Observer {
             let records = Records { records: Bounded::truncated(chunk.to_vec()) };
             self.mesh.handle_message(self.link, Message::Records(records), self.now).unwrap();
         }
+        take_turns(&mut self.mesh, self.now);
     }
 
     /// Lets the paths be worked out.
