@@ -4,10 +4,9 @@
 //! Owns the error queue of a socket. What follows from a word in it is for others: anybody who can
 //! send to this host can forge one.
 
-use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::AsFd as _;
 
-use rustix::net::{RecvAncillaryBuffer, RecvFlags, recvmsg};
 use tokio::io::Interest;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -16,6 +15,10 @@ use crate::sys;
 
 /// Addresses that wait to be looked at. Full: the newest is forgotten; there will be another word.
 pub(crate) const WAITING: usize = 64;
+
+/// Entries of the error queue that are looked at in one turn. Anybody may fill it, and the data
+/// plane has other things to do.
+const TURN: usize = 64;
 
 /// Watches for as long as it lives.
 #[derive(Debug)]
@@ -44,23 +47,18 @@ pub(crate) fn watch(socket: &UdpSocket, tell: mpsc::Sender<SocketAddr>) -> Optio
 async fn follow(socket: tokio::net::UdpSocket, tell: mpsc::Sender<SocketAddr>) {
     // The runtime ends the wait when it shuts down.
     while socket.ready(Interest::ERROR).await.is_ok() {
-        // An empty queue is what ends the readiness.
-        while let Ok(refused) = socket.try_io(Interest::ERROR, || next(&socket)) {
-            if let Some(refused) = refused {
-                let _ = tell.try_send(refused);
+        for _ in 0..TURN {
+            let entry = socket.try_io(Interest::ERROR, || sys::next_error(socket.as_fd()));
+            // An empty queue is what ends the readiness.
+            let Ok(undelivered) = entry else { break };
+            // A packet too long for the path, or a host that cannot be reached now, is no word of a
+            // peer that has ended.
+            if let Some(peer) = undelivered.to.filter(|_| undelivered.is_refused) {
+                let _ = tell.try_send(peer);
             }
         }
+        tokio::task::yield_now().await;
     }
-}
-
-/// To whom the next packet of the error queue was addressed, when the system says so.
-fn next(socket: &tokio::net::UdpSocket) -> io::Result<Option<SocketAddr>> {
-    // What was sent comes back, and is of no interest.
-    let mut sent = [0; 1];
-    let flags = RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT;
-    let mut nothing = RecvAncillaryBuffer::default();
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut sent)], &mut nothing, flags)?;
-    Ok(received.address.and_then(|address| SocketAddr::try_from(address).ok()))
 }
 
 #[cfg(test)]
@@ -86,5 +84,18 @@ mod tests {
             let refused = tokio::time::timeout(Duration::from_secs(10), told.recv()).await;
             assert_eq!(refused, Ok(Some(to)), "from {from}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_packet_that_is_too_long_refuses_nobody() {
+        let there = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = crate::socket::bind("127.0.0.1:0".parse().unwrap()).unwrap().socket;
+        let (tell, mut told) = mpsc::channel(WAITING);
+        let _watch = watch(&socket, tell).unwrap();
+        socket.send_to(&[0; 65_508], there.local_addr().unwrap()).unwrap_err();
+        socket.send_to(b"anybody there?", gone).unwrap();
+        let refused = tokio::time::timeout(Duration::from_secs(10), told.recv()).await;
+        assert_eq!(refused, Ok(Some(gone)), "of the port that nobody has open, and first");
     }
 }
