@@ -7,7 +7,7 @@
 //! makes the sender's transport slow down before delay builds up.
 //!
 //! Differs from RFC 8290 in that a full queue gives up the oldest frame of the longest flow one at
-//! a time, and in that frames which ask for it are not marked instead of dropped.
+//! a time, as many as it must, and in that frames which ask for it are not marked instead of dropped.
 
 mod codel;
 mod flow;
@@ -24,6 +24,10 @@ const QUEUES: usize = 1024;
 
 /// Octets that a flow may send before the next one's turn: one frame of Ethernet (RFC 8290 5.2.4).
 const QUANTUM: i64 = 1514;
+
+/// Frames that the longest flow gives up before it is looked whether it still is the longest
+/// (RFC 8290 4.1.2).
+const GIVEN_UP: u32 = 64;
 
 /// How a queue is bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +74,18 @@ pub struct FlowQueue<T> {
     frames: usize,
     /// The longest frame so far: a queue that holds no more than one is not too long.
     longest: usize,
+    /// Who gives up frames when all is full.
+    victim: Option<Victim>,
     drops: Drops,
+}
+
+/// The flow that was the longest when it was last looked.
+#[derive(Debug, Clone, Copy)]
+struct Victim {
+    index: usize,
+    /// Half of what it had.
+    floor: usize,
+    drops_left: u32,
 }
 
 #[derive(Debug)]
@@ -108,6 +123,7 @@ impl<T> FlowQueue<T> {
             octets: 0,
             frames: 0,
             longest: 0,
+            victim: None,
             drops: Drops::default(),
         }
     }
@@ -216,17 +232,33 @@ impl<T> FlowQueue<T> {
     }
 
     fn drop_from_longest(&mut self) {
-        let active = self.new.iter().chain(&self.old);
-        let Some(longest) = active.copied().max_by_key(|&index| self.queues[index].octets) else {
+        let Some(mut victim) = self.victim.take().filter(|victim| self.is_long(victim)) else {
+            self.victim = self.find_longest();
+            if self.victim.is_some() {
+                self.drop_from_longest();
+            }
             return;
         };
-        let queue = &mut self.queues[longest];
+        let queue = &mut self.queues[victim.index];
         if let Some(item) = queue.items.pop_front() {
             queue.octets -= item.len;
             self.octets -= item.len;
             self.frames -= 1;
             self.drops.full += 1;
         }
+        victim.drops_left -= 1;
+        self.victim = Some(victim);
+    }
+
+    fn is_long(&self, victim: &Victim) -> bool {
+        victim.drops_left > 0 && self.queues[victim.index].octets > victim.floor
+    }
+
+    fn find_longest(&self) -> Option<Victim> {
+        let active = self.new.iter().chain(&self.old);
+        let index = active.copied().max_by_key(|&index| self.queues[index].octets)?;
+        let octets = self.queues[index].octets;
+        (octets > 0).then_some(Victim { index, floor: octets / 2, drops_left: GIVEN_UP })
     }
 }
 

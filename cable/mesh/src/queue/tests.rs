@@ -77,6 +77,22 @@ fn a_full_queue_loses_the_oldest_of_the_longest_flow_and_nobody_elses() {
 }
 
 #[test]
+fn a_flow_that_has_become_the_longest_gives_up_in_the_place_of_the_one_before() {
+    let now = start();
+    let mut queue = FlowQueue::new(Limits { octets: 100_000, ..Limits::default() });
+    for _ in 0..90 {
+        queue.handle_frame(1, 1000, 1, now);
+    }
+    for _ in 0..500 {
+        queue.handle_frame(2, 1000, 2, now);
+    }
+    let rest: Vec<_> = std::iter::from_fn(|| queue.poll_frame(now)).collect();
+    assert_eq!(rest.len(), 100);
+    // Half of what it had, which is then less than the other's.
+    assert_eq!(rest.iter().filter(|flow| **flow == 1).count(), 45);
+}
+
+#[test]
 fn a_burst_that_is_gone_soon_loses_nothing() {
     let mut now = start();
     let mut queue = FlowQueue::new(Limits::default());
