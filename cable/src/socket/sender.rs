@@ -191,8 +191,12 @@ impl Shared {
             queue.octets -= batch.octets.len();
             batch.octets.clear();
             queue.spare = batch.octets;
-            if queue.octets < QUEUE {
-                queue.waiting.drain(..).for_each(Waker::wake);
+            if queue.octets < QUEUE && !queue.waiting.is_empty() {
+                let waiting = std::mem::take(&mut queue.waiting);
+                // Waking is a system call, and whoever is awake wants the queue.
+                drop(queue);
+                waiting.into_iter().for_each(Waker::wake);
+                queue = self.lock();
             }
         }
     }
