@@ -13,6 +13,7 @@ mod dial;
 mod entry;
 mod gossip;
 mod join;
+mod kept;
 mod serve;
 
 use std::cell::{Cell, RefCell};
@@ -24,7 +25,7 @@ use std::rc::{Rc, Weak};
 
 use control::status::{CableStatus, Strangers};
 use mesh::message::Message;
-use serde::{Deserialize, Serialize};
+use mesh::queue::Limits;
 use tokio::sync::mpsc;
 
 use crate::address::Target;
@@ -39,6 +40,7 @@ use crate::trust::Trust;
 
 use entry::{Entry, State};
 use join::Newcomers;
+use kept::Kept;
 
 pub use join::{Attempt, JoinError, Joined, reason as join_refusal};
 
@@ -106,6 +108,8 @@ pub struct CablesConfig {
     pub state: Option<PathBuf>,
     /// What this node says of itself.
     pub introduction: Introduction,
+    /// How the queue of each cable is bounded.
+    pub queue: Limits,
     /// Seed of the back-off's jitter.
     pub seed: u64,
 }
@@ -156,6 +160,7 @@ struct Shared {
     trust: Trust,
     own: PublicKey,
     introduction: Introduction,
+    queue: Limits,
     list: Option<PathBuf>,
     seed: u64,
     next_id: Cell<u32>,
@@ -173,29 +178,6 @@ pub enum Keep {
     Always,
     /// As long as this node runs.
     Once,
-}
-
-/// A kept cable on disk.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    /// The address; for a member, its name.
-    address: String,
-    /// The member that is meant, wherever it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    member: Option<PublicKey>,
-}
-
-impl Kept {
-    fn of(target: &Target) -> Self {
-        Self { address: target.to_string(), member: target.member_key() }
-    }
-
-    fn target(&self) -> Result<Target, crate::address::ParseTargetError> {
-        match self.member {
-            Some(key) => Ok(Target::member(&self.address, key)),
-            None => self.address.parse(),
-        }
-    }
 }
 
 impl Cables {
@@ -219,6 +201,7 @@ impl Cables {
             trust,
             own: identity.public(),
             introduction: config.introduction,
+            queue: config.queue,
             list,
             seed: config.seed,
             next_id: Cell::new(1),

@@ -131,7 +131,7 @@ struct Outbound {
 
 impl Link {
     /// A link over an authenticated connection whose peer has introduced itself.
-    pub fn new(connection: Connection, peer: Peer) -> Self {
+    pub fn new(connection: Connection, peer: Peer, queue: Limits) -> Self {
         Self {
             // Until the first round trips have shown whether the path is short.
             super_frames: Cell::new(
@@ -141,7 +141,7 @@ impl Link {
             peer,
             outbound: RefCell::new(Outbound {
                 packer: Packer::new(),
-                queue: FlowQueue::new(Limits::default()),
+                queue: FlowQueue::new(queue),
                 told: Drops::default(),
                 draining: false,
             }),

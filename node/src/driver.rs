@@ -320,6 +320,7 @@ fn start_cables(
                 nick,
                 max_frame: u32::try_from(ether::limits::MAX_FRAME).expect("a small constant"),
             },
+            queue: mesh::queue::Limits::default(),
             seed: rand::random(),
         };
         match Cables::start(config, identity, trust.clone()) {

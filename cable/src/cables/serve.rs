@@ -254,7 +254,7 @@ impl Shared {
             }
         }
         self.trust.forget_refusals_by(canonical(connection.remote_address()));
-        let link = Rc::new(Link::new(connection, peer));
+        let link = Rc::new(Link::new(connection, peer, self.queue));
         entry.set_up(link.clone());
         let replaced = replaced.iter().map(|entry| entry.id).collect();
         Ok(Begun { entry, link, since: now(), replaced })

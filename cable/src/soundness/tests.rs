@@ -58,6 +58,7 @@ impl Node {
                 nick: mesh::Nick::new(nick).unwrap(),
                 max_frame: 1514,
             },
+            queue: mesh::queue::Limits::default(),
             seed: nick.into(),
         };
         let (cables, mut events) = Cables::start(config, &identity, trust.clone()).unwrap();

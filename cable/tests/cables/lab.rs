@@ -15,6 +15,7 @@ use cable::{CableEvent, CableId, Cables, CablesConfig, Identity, Link, PublicKey
 use control::status::{CableState, CableStatus};
 use mesh::Nick;
 use mesh::framing::{Reach, Received, RecordHeader};
+use mesh::queue::Limits;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
@@ -183,6 +184,8 @@ impl Node {
                 nick: new_nick(),
                 max_frame: u32::try_from(ether::limits::MAX_FRAME).unwrap(),
             },
+            // On a machine that stands still for a while nothing is lost for having waited.
+            queue: Limits { interval: Duration::from_secs(60), ..Limits::default() },
             seed: 7,
         };
         let (cables, events) = Cables::start(config, &identity, trust.clone()).unwrap();

@@ -9,7 +9,7 @@ use cable::endpoint::{Connected, Endpoint};
 use cable::link::Peer;
 use cable::{Identity, Link, Trust};
 use mesh::Nick;
-use mesh::queue::Drops;
+use mesh::queue::{Drops, Limits};
 
 use crate::lab::{self, Heard, Home, Node, PLAIN, frame, introduce, link, until};
 use crate::relay::Relay;
@@ -19,7 +19,7 @@ pub(crate) async fn over(limit: usize) -> (Node, Node, Relay) {
     over_path(limit, Duration::ZERO).await
 }
 
-/// The same with too long a way for a LAN, so that Cubic decides how much is sent.
+/// The same with too long a way for a LAN, so that its measurement decides how much is sent.
 async fn over_slow(limit: usize) -> (Node, Node, Relay) {
     over_path(limit, Duration::from_millis(2)).await
 }
@@ -118,7 +118,7 @@ fn a_path_that_shrinks_while_frames_wait_does_not_end_the_cable() {
         })
         .await;
         let profile = a.cables.statuses().remove(0).profile;
-        assert_eq!(profile.as_deref(), Some("cubic"));
+        assert_eq!(profile.as_deref(), Some("measured"));
         for node in [&a, &b] {
             assert!(matches!(node.heard()[..], [Heard::Up(_)]), "{:?}", node.heard());
         }
@@ -160,7 +160,7 @@ fn a_flood_of_frames_does_not_starve_the_control_stream() {
             takes_vnet: false,
             has_roster: false,
         };
-        let flooded = Rc::new(Link::new(a.connection.clone(), peer));
+        let flooded = Rc::new(Link::new(a.connection.clone(), peer, Limits::default()));
         let waiting = Rc::new(Cell::new(true));
         let flood = {
             let (flooded, waiting) = (flooded.clone(), waiting.clone());
@@ -193,7 +193,7 @@ fn a_flood_of_frames_does_not_starve_the_control_stream() {
         assert!(crossed.is_ok(), "the control stream stands still");
         assert!(waiting.get(), "this was no flood");
         let window = a.connection.window();
-        assert_eq!(congestion::profile_of(window), "cubic");
+        assert_eq!(congestion::profile_of(window), "measured");
         assert!(!drain.is_finished());
         for task in [flood, drain, swallow] {
             task.abort();
