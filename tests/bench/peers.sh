@@ -1,6 +1,6 @@
 #!/bin/bash
 # peers.sh [peer ...]: inner TCP/UDP/ping between two hosts (network namespaces
-# pa and pb joined by a veth of MTU 1500), carried by each peer in turn.
+# pa and pb joined by a veth of MTU ${MTU:-1500}), carried by each peer in turn.
 # The peer "ours" is a vdenode on each host with a tap and a cable between them; it needs
 # vdenode and vdecable in $OURS (./bench sets it).
 # Prints one line a peer: TCP Gbit/s (1 stream, 4 streams, reverse), ping RTT
@@ -11,7 +11,7 @@ PEERS=${PEERS:-/tmp/peers}; SECS=${SECS:-5}; W=$(mktemp -d /tmp/peersXXXX); PIDS
 A="ip netns exec pa"; B="ip netns exec pb"
 cleanup(){ for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null; done; PIDS=(); sleep 0.3; for n in pa pb; do for p in $(ip netns pids $n 2>/dev/null); do kill -9 "$p" 2>/dev/null; done; done; ip netns del pa 2>/dev/null; ip netns del pb 2>/dev/null; sleep 0.2; }
 trap 'cleanup; rm -rf "$W"' EXIT
-underlay(){ cleanup; ip netns add pa; ip netns add pb; ip link add va netns pa type veth peer name vb netns pb
+underlay(){ cleanup; ip netns add pa; ip netns add pb; ip link add va netns pa mtu ${MTU:-1500} type veth peer name vb netns pb mtu ${MTU:-1500}
   $A ip addr add 10.99.0.1/24 dev va; $B ip addr add 10.99.0.2/24 dev vb
   for x in "$A" "$B"; do $x ip link set lo up; done; $A ip link set va up; $B ip link set vb up
   $A ip route add default via 10.99.0.2; $B ip route add default via 10.99.0.1 # vpncloud panics without one
