@@ -2,9 +2,10 @@
 //!
 //! The frames inside are congestion controlled by their own stations, so on a short private path a
 //! second controller only adds delay: there the window is open (RFC 9484 section 10 allows it for
-//! tunnels of this kind). Everywhere else Cubic (RFC 9438) decides, but for losses that are
-//! few (`tolerance.rs`). Which of the two it is shows after the first round trips.
+//! tunnels of this kind). Everywhere else as much may be under way as the path is measured to
+//! deliver (`model.rs`). Which of the two it is shows after the first round trips.
 
+mod model;
 mod tolerance;
 
 use std::any::Any;
@@ -12,10 +13,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn::congestion::{Controller, ControllerFactory, Cubic, CubicConfig};
+use quinn::congestion::{Controller, ControllerFactory};
 use quinn_proto::RttEstimator;
 
-use self::tolerance::Tolerance;
+use self::model::{Batch, Model};
 
 /// A path is short when its round trip never takes longer than this: a LAN, not a city.
 const SHORT_PATH: Duration = Duration::from_millis(1);
@@ -24,7 +25,7 @@ const SHORT_PATH: Duration = Duration::from_millis(1);
 /// a whole round trip here.
 const OPEN_WINDOW: u64 = 1 << 40;
 
-/// Packets that Cubic may send before the first acknowledgement: 64, since frames come in bursts
+/// Packets that may be sent before the first acknowledgement: 64, since frames come in bursts
 /// and the handshake has proved the path.
 const INITIAL_PACKETS: u64 = 64;
 
@@ -45,60 +46,47 @@ pub struct AutoConfig {
 }
 
 impl ControllerFactory for AutoConfig {
-    fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        let mut config = CubicConfig::default();
-        config.initial_window(INITIAL_PACKETS * u64::from(current_mtu));
-        let cubic = Cubic::new(Arc::new(config), now, current_mtu);
-        Box::new(Auto {
-            cubic,
-            tolerance: Tolerance::default(),
-            may_open: self.may_open,
-            open: false,
-        })
+    fn build(self: Arc<Self>, _now: Instant, current_mtu: u16) -> Box<dyn Controller> {
+        let initial_window = INITIAL_PACKETS * u64::from(current_mtu);
+        let model = Model::new(initial_window, current_mtu);
+        Box::new(Auto { model, may_open: self.may_open, open: false })
     }
 }
 
-/// Cubic until the path proves short and private; then an open window.
+/// What the path shows until it proves short and private; then an open window.
 #[derive(Debug, Clone)]
 struct Auto {
-    cubic: Cubic,
-    tolerance: Tolerance,
+    model: Model,
     may_open: bool,
     open: bool,
 }
 
 impl Controller for Auto {
-    fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
-        self.cubic.on_sent(now, bytes, last_packet_number);
-    }
-
     fn on_ack(
         &mut self,
         now: Instant,
         sent: Instant,
         bytes: u64,
-        app_limited: bool,
+        _app_limited: bool,
         rtt: &RttEstimator,
     ) {
         // Never closed again: under load our own queues lengthen the round trip, and the minimum
         // is what the path itself takes.
         self.open |= self.may_open && rtt.min() < SHORT_PATH;
-        if self.open {
-            return;
+        if !self.open {
+            self.model.handle_ack(now, sent, bytes);
         }
-        self.tolerance.handle_ack(bytes);
-        self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
     fn on_end_acks(
         &mut self,
         now: Instant,
-        in_flight: u64,
+        _in_flight: u64,
         app_limited: bool,
-        largest_packet_num_acked: Option<u64>,
+        _largest_packet_num_acked: Option<u64>,
     ) {
         if !self.open {
-            self.cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked);
+            self.model.handle_batch(Batch { now, is_idle: app_limited });
         }
     }
 
@@ -109,21 +97,17 @@ impl Controller for Auto {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
-        if self.open {
-            return;
-        }
-        let is_full = self.tolerance.handle_loss(lost_bytes);
-        if is_full || is_persistent_congestion {
-            self.cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes);
+        if !self.open {
+            self.model.handle_loss(now, sent, lost_bytes, is_persistent_congestion);
         }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
-        self.cubic.on_mtu_update(new_mtu);
+        self.model.set_mtu(new_mtu);
     }
 
     fn window(&self) -> u64 {
-        if self.open { OPEN_WINDOW } else { self.cubic.window() }
+        if self.open { OPEN_WINDOW } else { self.model.window() }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -131,7 +115,7 @@ impl Controller for Auto {
     }
 
     fn initial_window(&self) -> u64 {
-        self.cubic.initial_window()
+        self.model.initial_window()
     }
 
     fn into_any(self: Box<Self>) -> Box<dyn Any> {
@@ -144,9 +128,9 @@ pub fn is_open(window: u64) -> bool {
     window == OPEN_WINDOW
 }
 
-/// The profile that a window shows: `open` or `cubic`.
+/// The profile that a window shows: `open` or `measured`.
 pub fn profile_of(window: u64) -> &'static str {
-    if is_open(window) { "open" } else { "cubic" }
+    if is_open(window) { "open" } else { "measured" }
 }
 
 #[cfg(test)]

@@ -27,10 +27,10 @@ pub const INITIAL_PAYLOAD: u16 = 1200;
 const FALLBACK_PAYLOAD: u16 = 1452;
 
 /// Octets of datagrams that quinn may hold for sending: 1 ms at 1 Gbit/s, and two super-frames, on a
-/// LAN; 2.6 ms at 100 Mbit/s elsewhere. They are sent in their order, whoever waits; the real queue,
+/// LAN; 2 ms at 100 Mbit/s elsewhere. They are sent in their order, whoever waits; the real queue,
 /// where each flow has its turn, is the cable's own.
 const DATAGRAM_SEND_BUFFER_LAN: usize = 128 << 10;
-const DATAGRAM_SEND_BUFFER: usize = 32 << 10;
+const DATAGRAM_SEND_BUFFER: usize = 24 << 10;
 
 /// Datagrams that quinn may hold for us. Only a stalled node comes near; 4 MiB are 30 ms at 1 Gbit/s.
 const DATAGRAM_RECEIVE_BUFFER: usize = 4 << 20;

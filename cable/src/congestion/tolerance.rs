@@ -1,7 +1,7 @@
 //! How much loss is no sign of a full path.
 //!
-//! Cubic takes every loss for a full queue: over 50 ms, one packet in a thousand keeps it below a tenth
-//! of 100 Mbit/s. The stations inside have controllers of their own, which see the same losses and
+//! Who takes every loss for a full queue is slow: over 50 ms, one packet in a thousand keeps Cubic below
+//! a tenth of 100 Mbit/s. The stations inside have controllers of their own, which see the same losses and
 //! judge them as they see fit; the cable must only not go on where the path has no room at all.
 
 /// Above this share of lost octets the path is full.

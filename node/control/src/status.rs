@@ -154,7 +154,7 @@ pub struct CableStatus {
     pub rx_broken_frames: Option<u64>,
     /// UDP payload that the path carries.
     pub path_mtu: Option<u16>,
-    /// Congestion profile in force: `open` or `cubic`.
+    /// Congestion profile in force: `open` or `measured`.
     pub profile: Option<String>,
     /// The bridge port.
     pub port: Option<u32>,
