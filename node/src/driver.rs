@@ -22,7 +22,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::LocalSet;
 use vdeplug::Server;
 
-use crate::config::{Listen, ShardConfig, TapFailure};
+use crate::config::{GatewayConfig, Listen, ShardConfig, TapFailure};
 use crate::gateway::{self, Role};
 use crate::journal::Journal;
 use crate::plane::{Plane, Settings};
@@ -143,7 +143,7 @@ impl DataPlane {
         let (ready, is_ready) = std::sync::mpsc::sync_channel(1);
         let thread = std::thread::Builder::new()
             .name("shard-0".into())
-            .spawn(move || run(config, receiver, (told, written), stopped, &ready))
+            .spawn(move || run(config, receiver, (told, written), stopped, ready))
             .context("cannot start the data-plane thread")?;
         match is_ready.recv() {
             Ok(ready) => Ok((Self { requests, events, journal, thread, stop }, ready)),
@@ -179,7 +179,7 @@ fn run(
     requests: mpsc::Receiver<Asked>,
     (events, journal): (broadcast::Sender<Event>, Arc<Journal>),
     stopped: oneshot::Receiver<()>,
-    ready: &std::sync::mpsc::SyncSender<Ready>,
+    ready: std::sync::mpsc::SyncSender<Ready>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -210,22 +210,20 @@ fn run(
         for path in &sequenced {
             port::dgram::accept(&shard, path, access)?;
         }
-        let is_ready = || {
-            let _ = ready.send(Ready {
-                key: shard.identity.public().to_string(),
-                listen: shard.cables.local_addr().map(|address| address.to_string()),
-                vde: shard.server.directory().display().to_string(),
-            });
-        };
-        let result = tokio::select! {
-            _ = stopped => Ok(()),
-            () = serve_requests(&shard, requests) => Ok(()),
-            () = cabling::follow_cables(&shard, cable_events) => Ok(()),
-            () = cabling::follow_mesh(&shard) => Ok(()),
-            () = membership::follow_contacts(&shard) => Ok(()),
-            () = port::vde::accept(&shard) => Ok(()),
-            () = age(&shard) => Ok(()),
-            Err(err) = gateway::fill_role(&shard, gateway, state.as_deref(), is_ready) => Err(err),
+        // What is polled here is polled whenever any task of the set is, for every frame.
+        let serving = tokio::task::spawn_local(serve(
+            shard.clone(),
+            (requests, cable_events),
+            (gateway, state),
+            stopped,
+            ready,
+        ));
+        let result = match serving.await {
+            Ok(result) => result,
+            Err(err) => match err.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Ok(()),
+            },
         };
         shard.role.end(&shard).await;
         membership::exchange_contacts(&shard);
@@ -237,6 +235,33 @@ fn run(
     // A name that is being looked up must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// Does all that is not a port's or a cable's own, until the node is to stop.
+async fn serve(
+    shard: Rc<Shard>,
+    (requests, cable_events): (mpsc::Receiver<Asked>, mpsc::Receiver<CableEvent>),
+    (gateway, state): (Option<GatewayConfig>, Option<PathBuf>),
+    stopped: oneshot::Receiver<()>,
+    ready: std::sync::mpsc::SyncSender<Ready>,
+) -> anyhow::Result<()> {
+    let is_ready = || {
+        let _ = ready.send(Ready {
+            key: shard.identity.public().to_string(),
+            listen: shard.cables.local_addr().map(|address| address.to_string()),
+            vde: shard.server.directory().display().to_string(),
+        });
+    };
+    tokio::select! {
+        _ = stopped => Ok(()),
+        () = serve_requests(&shard, requests) => Ok(()),
+        () = cabling::follow_cables(&shard, cable_events) => Ok(()),
+        () = cabling::follow_mesh(&shard) => Ok(()),
+        () = membership::follow_contacts(&shard) => Ok(()),
+        () = port::vde::accept(&shard) => Ok(()),
+        () = age(&shard) => Ok(()),
+        Err(err) = gateway::fill_role(&shard, gateway, state.as_deref(), is_ready) => Err(err),
+    }
 }
 
 fn set_up(

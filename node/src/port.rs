@@ -5,6 +5,7 @@ pub(crate) mod cable;
 pub(crate) mod dgram;
 pub(crate) mod stream;
 pub(crate) mod tap;
+pub(crate) mod turn;
 pub(crate) mod vde;
 
 use std::rc::Rc;
@@ -136,9 +137,9 @@ pub(crate) struct Port {
     /// What makes the link to it worse than it is.
     pub(crate) wire: Option<Rc<Wire>>,
     /// Indices of the frames of the present batch that leave here.
-    pub(crate) share: ArrayVec<usize, BATCH>,
+    pub(crate) share: Vec<usize>,
     /// Those of them whose tag has to change first.
-    pub(crate) tags: ArrayVec<(usize, TagAction), BATCH>,
+    pub(crate) tags: Vec<(usize, TagAction)>,
 }
 
 /// A frame in the form in which a port takes it.
@@ -229,7 +230,7 @@ fn relay_plain<'a>(
 }
 
 /// Takes a batch of datagrams, each of which is a frame, from a socket and relays it, in as many turns
-/// as it needs. The turn after the last is the caller's to give.
+/// as it needs; the turn after the last is given before the next batch.
 async fn relay_datagrams<E>(
     shard: &Shard,
     id: PortId,
@@ -304,12 +305,12 @@ impl Port {
         now: Instant,
     ) -> Option<Congested> {
         let mut share = std::mem::take(&mut self.share);
-        let tags = std::mem::take(&mut self.tags);
         let own;
-        let frames = if tags.is_empty() {
+        let frames = if self.tags.is_empty() {
             frames
         } else {
-            own = retag(frames, &mut share, &tags, retagged, &mut self.counters);
+            own = retag(frames, &mut share, &self.tags, retagged, &mut self.counters);
+            self.tags.clear();
             &own
         };
         if let Some(divert) = divert {
@@ -323,7 +324,10 @@ impl Port {
                 false
             });
         }
-        self.send_share_by_wire(&share, frames, routes, segments, now)
+        let congested = self.send_share_by_wire(&share, frames, routes, segments, now);
+        share.clear();
+        self.share = share;
+        congested
     }
 
     /// Sends a whole batch, through the port's wire if it has one.
@@ -410,7 +414,7 @@ impl Port {
 /// with it, leaves the share.
 fn retag<'a>(
     frames: &Frames<'a>,
-    share: &mut ArrayVec<usize, BATCH>,
+    share: &mut Vec<usize>,
     tags: &[(usize, TagAction)],
     octets: &'a mut Vec<u8>,
     counters: &mut Counters,

@@ -43,6 +43,7 @@ use self::pacer::Pacer;
 use self::pairs::Pairs;
 use self::timeline::Timeline;
 use crate::driver::{Shard, now};
+use crate::port::turn::after_others;
 use crate::pressure::wait_for_room;
 
 /// All that the data plane knows of wires beside those that ports have.
@@ -260,7 +261,7 @@ async fn play(wire: Weak<Wire>, timeline: Rc<Timeline>, base: Both<Settings>, st
 /// Hands on what comes out of a lane, for ever.
 async fn deliver(shard: Rc<Shard>, lane: Rc<Lane>, direction: Direction) {
     loop {
-        lane.ready().await;
+        after_others(lane.ready()).await;
         for _ in 0..BATCHES {
             let congested = shard.plane.borrow_mut().deliver(&lane, direction, now());
             close_faulty(&shard);
@@ -269,8 +270,6 @@ async fn deliver(shard: Rc<Shard>, lane: Rc<Lane>, direction: Direction) {
                 break;
             }
         }
-        // The ports and the cables come next.
-        tokio::task::yield_now().await;
     }
 }
 

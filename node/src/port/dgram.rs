@@ -17,6 +17,7 @@ use vdeplug::dgram::{DgramOpenError, DgramPort};
 use vdeplug::path::SocketFile;
 use vdeplug::stream::RecvError;
 
+use super::turn::after_others;
 use super::{Peer, PortIo, relay_datagrams};
 use crate::config::{DgramAddress, SocketAccess};
 use crate::driver::Shard;
@@ -189,14 +190,12 @@ async fn until_gone(shard: &Shard, id: PortId, port: &DgramPort, cut: &Notify) -
 
 async fn read_on(shard: &Shard, id: PortId, port: &DgramPort) -> RecvError {
     loop {
-        if let Err(err) = port.readable().await {
+        if let Err(err) = after_others(port.readable()).await {
             return RecvError::Failed(err);
         }
         match relay_datagrams(shard, id, |batch| port.try_recv_batch(batch)).await {
             Ok(()) | Err(RecvError::WouldBlock) => {}
             Err(err) => return err,
         }
-        // One batch a turn: the other ports and the cables come next.
-        tokio::task::yield_now().await;
     }
 }

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use vdeplug::SendError;
 use vdeplug::stream::{Decoder, Framing, RecvError, StreamConfig, StreamPort};
 
+use super::turn::after_others;
 use super::{Peer, PortIo, relay_plain};
 use crate::config::{SocketAccess, StreamAddress};
 use crate::driver::Shard;
@@ -181,7 +182,7 @@ async fn pump(shard: &Shard, id: PortId, port: &StreamPort) -> String {
 async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
     let mut decoder = port.decoder();
     loop {
-        if let Err(err) = port.readable(&decoder).await {
+        if let Err(err) = after_others(port.readable(&decoder)).await {
             return RecvError::Failed(err);
         }
         let congested = match port.try_recv_batch(&mut decoder) {
@@ -195,12 +196,10 @@ async fn read_on(shard: &Shard, id: PortId, port: &StreamPort) -> RecvError {
             }
         };
         wait_for_room(congested).await;
-        // One batch a turn: the other ports and the cables come next.
-        tokio::task::yield_now().await;
     }
 }
 
-/// Relays a batch, in as many turns as it needs; the turn after the last is the caller's to give.
+/// Relays a batch, in as many turns as it needs; the turn after the last is given before the next batch.
 async fn relay(shard: &Shard, id: PortId, decoder: &Decoder) -> Option<Congested> {
     let (mut from, mut congested) = (0, None);
     loop {

@@ -14,6 +14,7 @@ use mesh::Nick;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::turn::after_others;
 use super::{Counters, Part, PortIo};
 use crate::config::{Offload, TapAddress};
 use crate::driver::{Shard, now};
@@ -183,13 +184,21 @@ pub(crate) struct TapBatch {
     frames: ArrayVec<(Range<usize>, Result<VnetHeader, ()>), BATCH>,
 }
 
+/// What a batch holds of what a tap has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    WithAll,
+    /// There may be more.
+    WithSome,
+}
+
 impl TapBatch {
     pub(crate) fn new() -> Self {
         Self { octets: vec![0; READ + MAX_SUPER_FRAME].into(), frames: ArrayVec::new() }
     }
 
     /// Reads until the tap has no more or one turn's worth is there.
-    fn fill(&mut self, device: &Device) -> io::Result<()> {
+    fn fill(&mut self, device: &Device) -> io::Result<Filled> {
         self.frames.clear();
         let mut filled = 0;
         let mut header = [0; VnetHeader::LEN];
@@ -206,18 +215,19 @@ impl TapBatch {
                     filled += len;
                 }
                 Err(err) if self.frames.is_empty() => return Err(err),
+                Err(err) if err.kind() == io::ErrorKind::WouldBlock => return Ok(Filled::WithAll),
                 // It is said again at the next turn.
                 Err(_) => break,
             }
         }
-        Ok(())
+        Ok(Filled::WithSome)
     }
 }
 
 /// Reads from a tap as long as the node runs, or until the interface is deleted.
 async fn pump(shard: &Shard, id: PortId, tap: &Tap) -> io::Error {
     loop {
-        let mut ready = match tap.device.readable().await {
+        let mut ready = match after_others(tap.device.readable()).await {
             Ok(ready) => ready,
             Err(err) => return err,
         };
@@ -227,7 +237,12 @@ async fn pump(shard: &Shard, id: PortId, tap: &Tap) -> io::Error {
             return io::Error::from_raw_os_error(libc::EBADFD);
         }
         let congested = match service(shard, id, tap) {
-            Ok(congested) => congested,
+            Ok((filled, congested)) => {
+                if filled == Filled::WithAll {
+                    ready.clear_ready();
+                }
+                congested
+            }
             Err(err) => {
                 match err.kind() {
                     io::ErrorKind::WouldBlock => ready.clear_ready(),
@@ -241,15 +256,13 @@ async fn pump(shard: &Shard, id: PortId, tap: &Tap) -> io::Error {
         // A cable's queue gives each flow its turn. Behind frames that wait in the tap instead, all
         // would wait.
         wait_for_room(congested.filter(|congested| !congested.is_cable())).await;
-        // One batch a turn: the other ports and the cables come next.
-        tokio::task::yield_now().await;
     }
 }
 
-fn service(shard: &Shard, id: PortId, tap: &Tap) -> io::Result<Option<Congested>> {
+fn service(shard: &Shard, id: PortId, tap: &Tap) -> io::Result<(Filled, Option<Congested>)> {
     let mut batch = shard.tap_batch.borrow_mut();
-    batch.fill(&tap.device)?;
-    Ok(relay(shard, id, &batch))
+    let filled = batch.fill(&tap.device)?;
+    Ok((filled, relay(shard, id, &batch)))
 }
 
 fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Congested> {

@@ -7,6 +7,7 @@ use fabric::PortId;
 use tokio::sync::{Notify, Semaphore};
 use vdeplug::{Handshake, Kind, Plug, Refusal, Unplugged};
 
+use super::turn::after_others;
 use super::{Peer, PortIo, relay_datagrams};
 use crate::driver::Shard;
 use crate::plane::Newcomer;
@@ -94,12 +95,10 @@ async fn pump(shard: &Shard, id: PortId, plug: Rc<Plug>, cut: &Notify) -> Unplug
 
 async fn read_on(shard: &Shard, id: PortId, plug: &Plug) -> std::io::Error {
     loop {
-        if let Err(err) = plug.readable().await {
+        if let Err(err) = after_others(plug.readable()).await {
             return err;
         }
         // What is wrong with a plug its control stream says.
         let _ = relay_datagrams(shard, id, |batch| plug.try_recv_batch(batch)).await;
-        // One batch a turn: the other ports and the cables come next.
-        tokio::task::yield_now().await;
     }
 }

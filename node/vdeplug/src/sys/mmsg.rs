@@ -161,7 +161,16 @@ unsafe impl Sync for RecvBatch {}
 /// # Errors
 /// When the first frame could not be sent: what sendmmsg(2) says. `Ok(0)` only without frames.
 pub fn send(socket: BorrowedFd<'_>, frames: &[&[u8]]) -> io::Result<usize> {
+    const FLAGS: libc::c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     let frames = &frames[..frames.len().min(BATCH)];
+    if let [frame] = frames {
+        // Without a description that the kernel has to copy. A datagram goes whole or not at all.
+        // SAFETY: the pointer and the length are those of a slice borrowed for the call.
+        let sent = retry(|| unsafe {
+            libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), FLAGS)
+        });
+        return sent.map(|_| 1);
+    }
     let mut iovecs = [const { MaybeUninit::<libc::iovec>::uninit() }; BATCH];
     let mut headers = [const { MaybeUninit::<libc::mmsghdr>::uninit() }; BATCH];
     for ((frame, iovec), header) in frames.iter().zip(&mut iovecs).zip(&mut headers) {
@@ -179,12 +188,7 @@ pub fn send(socket: BorrowedFd<'_>, frames: &[&[u8]]) -> io::Result<usize> {
     // frame borrowed for the call; sendmmsg only reads the frames. A broken connection must give
     // an error, not a signal.
     retry(|| unsafe {
-        libc::sendmmsg(
-            socket.as_raw_fd(),
-            headers.as_mut_ptr().cast(),
-            count,
-            (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as _,
-        )
+        libc::sendmmsg(socket.as_raw_fd(), headers.as_mut_ptr().cast(), count, FLAGS as _)
     })
 }
 
@@ -197,7 +201,10 @@ const EMPTY_HEADER: libc::mmsghdr = {
 };
 
 /// Calls again while a signal interrupts.
-fn retry(mut call: impl FnMut() -> libc::c_int) -> io::Result<usize> {
+fn retry<T>(mut call: impl FnMut() -> T) -> io::Result<usize>
+where
+    usize: TryFrom<T>,
+{
     loop {
         match usize::try_from(call()) {
             Ok(count) => return Ok(count),
