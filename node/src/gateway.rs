@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use arrayvec::ArrayVec;
-use ether::{MacAddr, VnetHeader};
+use ether::MacAddr;
 use fabric::PortId;
 use gateway::dhcp::{Event, Server, Source, StoreError, Ticket};
 use gateway::ra::Advertiser;
@@ -263,8 +263,7 @@ impl Gateway {
         let mut frames = frames.peekable();
         while frames.peek().is_some() {
             let batch: ArrayVec<Vec<u8>, BATCH> = frames.by_ref().take(BATCH).collect();
-            let frame = |bytes| Frame { bytes, vnet: VnetHeader::PLAIN, origin: None };
-            let batch: Frames<'_> = batch.iter().map(|bytes| frame(&bytes[..])).collect();
+            let batch: Frames<'_> = batch.iter().map(|bytes| Frame::plain(bytes)).collect();
             shard.plane.borrow_mut().relay_all(self.port, &batch, driver::now());
         }
     }

@@ -1,6 +1,7 @@
 //! Bridge ports: what is behind each, its counters, and how a batch leaves through it.
 
 pub(crate) mod batches;
+mod buffers;
 pub(crate) mod cable;
 pub(crate) mod dgram;
 pub(crate) mod stream;
@@ -28,6 +29,7 @@ use crate::pressure::{Congested, Patience, wait_for_room};
 use crate::wire::Wire;
 use crate::wire::edit::OUT;
 use crate::wire::lane::{Cargo, Lane};
+use crate::wire::octets::{Held, Octets};
 use crate::wire::pairs::Pairs;
 
 /// What moves through a port. Every counter is of frames or octets since the port came into use.
@@ -150,6 +152,8 @@ pub(crate) struct Part<'a> {
     /// What is left to be done to it.
     pub(crate) vnet: VnetHeader,
     pub(crate) bytes: &'a [u8],
+    /// The place where it was received, if that can be kept and the frame is not cut.
+    pub(crate) held: Option<&'a Held>,
 }
 
 /// Where frames between certain stations are led through a wire of their own.
@@ -218,7 +222,7 @@ fn relay_plain<'a>(
     let mut oversize = 0;
     for bytes in brought {
         match bytes {
-            Some(bytes) => frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None }),
+            Some(bytes) => frames.push(Frame::plain(bytes)),
             None => oversize += 1,
         }
     }
@@ -373,7 +377,8 @@ impl Port {
         let whole = |vnet: &VnetHeader| vnet.is_plain() || lane.takes_whole();
         emit(share, frames, whole, segments, &mut self.counters, |_, parts| {
             for part in parts {
-                lane.push(part.bytes, cargo(part.vnet, routes[part.index]), now);
+                let bytes = Octets::keep(part.bytes, part.held);
+                lane.push(bytes, cargo(part.vnet, routes[part.index]), now);
             }
         });
         self.counters.drops.record_many(DropReason::Wire, lane.settle(now));
@@ -435,7 +440,7 @@ fn retag<'a>(
     }
     let mut own = frames.clone();
     for (index, place, vnet) in changed {
-        own[index] = Frame { bytes: &octets[place], vnet, ..own[index] };
+        own[index] = Frame { bytes: &octets[place], held: None, vnet, ..own[index] };
     }
     own
 }
@@ -473,12 +478,12 @@ pub(crate) fn emit(
         }
     };
     for &index in share {
-        let Frame { bytes, vnet, .. } = frames[index];
+        let Frame { bytes, held, vnet, .. } = frames[index];
         if whole(&vnet) {
-            push(Part { index, vnet, bytes });
+            push(Part { index, vnet, bytes, held });
         } else {
             for bytes in segments.by_ref().take(cut.next().unwrap_or(0)) {
-                push(Part { index, vnet: VnetHeader::PLAIN, bytes });
+                push(Part { index, vnet: VnetHeader::PLAIN, bytes, held: None });
             }
         }
     }

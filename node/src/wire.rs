@@ -8,18 +8,20 @@
 //! | the language of timelines | `timeline.rs` |
 //! | what is measured | `measured.rs` |
 //! | how frames get into an emulator and out again | `lane.rs`, `../plane/wired.rs` |
+//! | what is copied of them | `octets.rs` |
 //! | how exact the time is | `pacer.rs` |
 //! | what a wire does to a cable's control messages | `stream.rs` |
 //! | which stations are a pair | `pairs.rs` |
 //! | what a request does | `requests.rs` |
 //!
 //! A wire costs nothing where there is none: one look at an `Option` for each batch. Frames with one
-//! are copied once.
+//! are copied once, but for those that are long and can stay where they were received.
 
 mod asked;
 pub(crate) mod edit;
 pub(crate) mod lane;
 mod measured;
+pub(crate) mod octets;
 pub(crate) mod pacer;
 pub(crate) mod pairs;
 mod profile;

@@ -17,6 +17,7 @@ use super::Plane;
 use super::meshed::tell_of_change;
 use crate::port::{Divert, Port};
 use crate::pressure::Congested;
+use crate::wire::octets::Held;
 
 /// Frames that are relayed together at most.
 pub(crate) const BATCH: usize = 64;
@@ -39,10 +40,19 @@ pub(crate) struct Relayed {
 pub(crate) struct Frame<'a> {
     /// The frame itself, borrowed from where it was received.
     pub(crate) bytes: &'a [u8],
+    /// The place where it was received, where that can be kept.
+    pub(crate) held: Option<&'a Held>,
     /// What is still to be done to it.
     pub(crate) vnet: VnetHeader,
     /// How it was marked, when it came by a cable.
     pub(crate) origin: Option<Route>,
+}
+
+impl<'a> Frame<'a> {
+    /// A frame to which nothing is left to be done, in a buffer that is soon used again.
+    pub(crate) fn plain(bytes: &'a [u8]) -> Self {
+        Self { bytes, held: None, vnet: VnetHeader::PLAIN, origin: None }
+    }
 }
 
 /// A batch.
@@ -148,7 +158,7 @@ impl Plane {
             };
             match self.segment.handle_held(&held, &mut shares, now) {
                 Ok(route) => {
-                    let frame = Frame { bytes: &held.bytes, vnet: held.vnet, origin: None };
+                    let frame = Frame { vnet: held.vnet, ..Frame::plain(&held.bytes) };
                     let (frames, routes) = (Frames::from_iter([frame]), Routes::from_iter([route]));
                     self.flush(&frames, &routes, now);
                 }
@@ -165,7 +175,7 @@ impl Plane {
     /// Sends something of the node's own by one port. No batch may be in hand.
     pub(super) fn send_alone(&mut self, port: PortId, bytes: &[u8], route: Route, now: Instant) {
         let mut frames = Frames::new();
-        frames.push(Frame { bytes, vnet: VnetHeader::PLAIN, origin: None });
+        frames.push(Frame::plain(bytes));
         let mut routes = Routes::new();
         routes.push(route);
         give(&mut self.ports, &mut self.touched, port, 0, TagAction::AsIs);

@@ -17,6 +17,7 @@ use crate::pressure::Congested;
 use crate::wire::Wire;
 use crate::wire::edit::{IN, OUT};
 use crate::wire::lane::{Cargo, Lane, Load};
+use crate::wire::octets::Octets;
 
 /// Octets of messages that may be in a wire on their way out before the mesh holds back what else it
 /// has to say: as much as a cable's own outbox holds.
@@ -74,7 +75,8 @@ impl Plane {
         let all: ArrayVec<usize, BATCH> = (from..frames.len()).collect();
         let whole = |vnet: &VnetHeader| vnet.is_plain() || lane.takes_whole();
         emit(&all, frames, whole, &mut self.segments, &mut port.counters, |_, parts| {
-            for &Part { index, vnet, bytes } in parts {
+            for &Part { index, vnet, bytes, held } in parts {
+                let bytes = Octets::keep(bytes, held);
                 lane.push(bytes, Cargo::In { vnet, origin: frames[index].origin }, now);
             }
         });
@@ -87,7 +89,7 @@ impl Plane {
             return self.handle_beats_now(port, beats, now);
         };
         for beat in beats {
-            lane.push(&beat.encode(), Cargo::Beat, now);
+            lane.push(Octets::keep(&beat.encode(), None), Cargo::Beat, now);
         }
         self.settle(port, &lane, now);
     }
@@ -95,7 +97,7 @@ impl Plane {
     /// Sends a beat by a cable.
     pub(super) fn send_beat(&mut self, port: PortId, beat: &Beat, now: Instant) {
         if let Some(lane) = self.beat_lane(port, OUT) {
-            lane.push(&beat.encode(), Cargo::Beat, now);
+            lane.push(Octets::keep(&beat.encode(), None), Cargo::Beat, now);
             self.settle(port, &lane, now);
         } else if let Some(cable) = self.cable(port) {
             cable.send_beat(beat);
@@ -304,7 +306,7 @@ fn frames_of(run: &[Load]) -> Frames<'_> {
     run.iter()
         .map(|load| {
             let (vnet, origin) = frame(load);
-            Frame { bytes: &load.bytes, vnet, origin }
+            Frame { bytes: &load.bytes, held: load.bytes.held(), vnet, origin }
         })
         .collect()
 }

@@ -73,7 +73,7 @@ async fn relay(shard: &Shard, id: PortId, received: &Received<Bytes>) {
         };
         let RecordHeader { ingress, hops, reach, .. } = *header;
         let origin = Some(Route { ingress, hops: hops.min(MAX_HOPS), reach });
-        frames.push(Frame { bytes, vnet, origin });
+        frames.push(Frame { bytes, held: None, vnet, origin });
         if frames.is_full() {
             relay_batch(shard, id, &frames).await;
             frames.clear();

@@ -14,6 +14,7 @@ use mesh::Nick;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::buffers::Buffers;
 use super::turn::after_others;
 use super::{Counters, Part, PortIo};
 use crate::config::{Offload, TapAddress};
@@ -22,6 +23,7 @@ use crate::gateway::{Course, Inbox};
 use crate::plane::{BATCH, Frame, Frames, Newcomer, Place};
 use crate::pressure::{Congested, wait_for_room};
 use crate::sys::tap::Device;
+use crate::wire::octets::Held;
 
 /// Octets read from a tap in one turn: one super-frame and what fits beside it. More would only
 /// lengthen the queue of a cable, where the other ports' frames wait, too.
@@ -180,7 +182,7 @@ impl Tap {
 /// What one tap had to say; all taps of a shard share it.
 #[derive(Debug)]
 pub(crate) struct TapBatch {
-    octets: Box<[u8]>,
+    buffers: Buffers,
     frames: ArrayVec<(Range<usize>, Result<VnetHeader, ()>), BATCH>,
 }
 
@@ -194,16 +196,17 @@ enum Filled {
 
 impl TapBatch {
     pub(crate) fn new() -> Self {
-        Self { octets: vec![0; READ + MAX_SUPER_FRAME].into(), frames: ArrayVec::new() }
+        Self { buffers: Buffers::new(READ + MAX_SUPER_FRAME), frames: ArrayVec::new() }
     }
 
     /// Reads until the tap has no more or one turn's worth is there.
     fn fill(&mut self, device: &Device) -> io::Result<Filled> {
         self.frames.clear();
+        let octets = self.buffers.room();
         let mut filled = 0;
         let mut header = [0; VnetHeader::LEN];
         while filled < READ && !self.frames.is_full() {
-            let room = &mut self.octets[filled..filled + MAX_SUPER_FRAME];
+            let room = &mut octets[filled..filled + MAX_SUPER_FRAME];
             match device.receive(&mut header, room) {
                 Ok(len) => {
                     let vnet = if device.has_vnet() {
@@ -266,13 +269,15 @@ fn service(shard: &Shard, id: PortId, tap: &Tap) -> io::Result<(Filled, Option<C
 }
 
 fn relay(shard: &Shard, id: PortId, batch: &TapBatch) -> Option<Congested> {
+    let buffer = batch.buffers.current();
+    let held: ArrayVec<_, BATCH> =
+        batch.frames.iter().map(|(place, _)| Held::new(buffer, place)).collect();
     let mut frames: Frames<'_> = ArrayVec::new();
     let mut bad = 0;
-    for (range, vnet) in &batch.frames {
+    for ((place, vnet), held) in batch.frames.iter().zip(&held) {
+        let (bytes, held) = (&buffer[place.clone()], held.as_ref());
         match *vnet {
-            Ok(vnet) => {
-                frames.push(Frame { bytes: &batch.octets[range.clone()], vnet, origin: None });
-            }
+            Ok(vnet) => frames.push(Frame { bytes, held, vnet, origin: None }),
             Err(()) => bad += 1,
         }
     }

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::asked::asked;
 use super::measured::{Achieved, Measured};
+use super::octets::Octets;
 use super::pacer::{Alarm, Pacer};
 use super::stream::Stream;
 use crate::plane::{BATCH, Route};
@@ -43,7 +44,7 @@ pub(crate) enum Cargo {
 /// A frame in the emulator.
 #[derive(Debug, Clone)]
 pub(crate) struct Load {
-    pub(crate) bytes: Box<[u8]>,
+    pub(crate) bytes: Octets,
     pub(crate) cargo: Cargo,
     arrived: Instant,
     /// Which settings it came under.
@@ -59,7 +60,7 @@ impl emulator::Frame for Load {
     }
 
     fn octets_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        self.bytes.make_mut()
     }
 }
 
@@ -159,8 +160,8 @@ impl Lane {
     }
 
     /// Takes a frame. [`Self::settle`] must follow when there are no more.
-    pub(crate) fn push(&self, bytes: &[u8], cargo: Cargo, now: Instant) {
-        self.inner.borrow_mut().push(&self.taken, bytes.into(), cargo, now);
+    pub(crate) fn push(&self, bytes: Octets, cargo: Cargo, now: Instant) {
+        self.inner.borrow_mut().push(&self.taken, bytes, cargo, now);
     }
 
     /// Takes a message of a cable's stream. [`Self::settle`] must follow.
@@ -301,7 +302,7 @@ impl Lane {
 }
 
 impl Inner {
-    fn push(&mut self, taken: &Rc<Cell<usize>>, bytes: Box<[u8]>, cargo: Cargo, now: Instant) {
+    fn push(&mut self, taken: &Rc<Cell<usize>>, bytes: Octets, cargo: Cargo, now: Instant) {
         let overhead = usize::try_from(emulator::FRAME_OVERHEAD).expect("it is 128");
         let octets = bytes.len() + overhead;
         if taken.get() + octets > MEMORY {
@@ -322,7 +323,7 @@ impl Inner {
 
     fn send_segments(&mut self, taken: &Rc<Cell<usize>>, now: Instant) {
         while let Some((number, octets)) = self.messages.poll_segment(now) {
-            let octets = octets.into();
+            let octets = Octets::Own(octets.into());
             self.push(taken, octets, Cargo::Segment(number), now);
         }
     }
