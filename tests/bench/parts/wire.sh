@@ -34,14 +34,21 @@ measure_core() {
     goal "1 M frames in the delay line" "beside their own octets" '<= 128'
 }
 
-# A program between two ends of a dpipe: one line of pipeblast's receiver.
+# A program between two ends of a dpipe: the line of pipeblast's receiver, and the program's processor
+# time for a frame in ns.
 through() { # through PROGRAM SIZE PPS BURST [ARGUMENT…]
-    local program=$1 size=$2 pps=$3 burst=$4 said=$work/said pid
+    local program=$1 size=$2 pps=$3 burst=$4 said=$work/said pid filter before spent
     shift 4
     rm -f "$said"
     dpipe "$work/pipeblast" send "$size" "$SECS" "$pps" "$burst" \
         = "$program" "$@" = sh -c "exec '$work/pipeblast' receive 2>'$said'" 2>/dev/null &
     pid=$!
+    # While all of it runs, because ours ends with the sender.
+    sleep "$(calc %.2f "$SECS * 0.2")"
+    filter=$(pgrep -P $pid -x wirefilter)
+    before=$(ticks "$filter")
+    sleep "$(calc %.2f "$SECS * 0.6")"
+    spent=$(($(ticks "$filter") - before))
     # Debian's never ends by itself.
     for _ in $(seq $((SECS * 20 + 200))); do
         [ -s "$said" ] && break
@@ -49,7 +56,7 @@ through() { # through PROGRAM SIZE PPS BURST [ARGUMENT…]
     done
     kill $pid 2>/dev/null || true
     wait $pid 2>/dev/null || true
-    cat "$said"
+    echo "$(cat "$said") cpu=$(calc %.0f "$spent * 1e4 / ($(field kpps <"$said") * $SECS * 0.6)")"
 }
 
 measure_pipe() {
@@ -60,10 +67,13 @@ measure_pipe() {
         group "wirefilter under dpipe, 200 octets, $burst to a write"
         for _ in $(seq "$RUNS"); do
             for side in Debian ours; do
-                figure $side received "$(through "${program[$side]}" 200 0 $burst | field kpps)" kpps
+                line=$(through "${program[$side]}" 200 0 $burst)
+                figure $side received "$(field kpps <<<"$line")" kpps
+                figure $side "processor time" "$(field cpu <<<"$line")" ns
             done
         done
         ratio ours Debian received '>= 3'
+        ratio Debian ours "processor time"
     done
     group "wirefilter under dpipe, 10 ms, 200 octets, 2 kpps"
     for _ in $(seq "$RUNS"); do
@@ -139,8 +149,9 @@ tcp_both_ways() { # tcp_both_ways TITLE [ARGUMENT OF IPERF3…]
 }
 
 measure_tcp() {
-    tcp_both_ways "held to 500 Mbit/s" -b 500M
     tcp_both_ways "held to 1 Gbit/s" -b 1G
+    tcp_both_ways "held to 2 Gbit/s" -b 2G
+    tcp_both_ways "held to 5 Gbit/s" -b 5G
     tcp_both_ways "1 stream at full rate"
     tcp_both_ways "4 streams at full rate" -P 4
 }
