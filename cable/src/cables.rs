@@ -8,6 +8,7 @@
 //!   opened by peer: Up → AwaitingPeer → Up …
 //! ```
 
+mod account;
 mod admission;
 mod dial;
 mod entry;
@@ -23,7 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 
-use control::status::{CableStatus, Strangers};
+use control::status::CableStatus;
 use mesh::message::Message;
 use mesh::queue::Limits;
 use tokio::sync::mpsc;
@@ -39,6 +40,7 @@ use crate::store::{self, StoreError};
 use crate::trust::Trust;
 
 use entry::{Entry, State};
+use gossip::News;
 use join::Newcomers;
 use kept::Kept;
 
@@ -169,6 +171,7 @@ struct Shared {
     events: mpsc::Sender<CableEvent>,
     contacts: Contacts,
     newcomers: RefCell<Newcomers>,
+    news: RefCell<News>,
 }
 
 /// For how long a cable is wanted.
@@ -209,6 +212,7 @@ impl Cables {
             events,
             contacts,
             newcomers: RefCell::default(),
+            news: RefCell::default(),
         });
         for kept in kept {
             match kept.target() {
@@ -228,42 +232,6 @@ impl Cables {
     /// Where cables are awaited.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.shared.endpoint.local_addr()
-    }
-
-    /// What an operator should know.
-    pub fn warnings(&self) -> Vec<String> {
-        let socket = self.shared.endpoint.warning().map(str::to_owned);
-        let door = self.shared.endpoint.door();
-        let flood = door.flood.map(|flood| {
-            format!(
-                "strangers flood the cables' UDP port since {} s: {} packets ignored, {} asked to prove their address; cables that are up are not concerned, a first cable from a new address may take longer",
-                flood.since.as_secs(),
-                flood.ignored,
-                flood.retried
-            )
-        });
-        let faults = (door.faults > 0).then(|| {
-            format!(
-                "the QUIC library has failed {} times and was started anew, and cables were dialled again; see the log, and report it",
-                door.faults
-            )
-        });
-        socket.into_iter().chain(flood).chain(faults).collect()
-    }
-
-    /// What became of those who knocked and had no cable.
-    pub fn strangers(&self) -> Strangers {
-        let door = self.shared.endpoint.door();
-        let counts = door.counts;
-        let words = counts.ignored.into_iter().map(|(reason, n)| (reason.as_str().to_owned(), n));
-        Strangers {
-            accepted: counts.accepted,
-            retried: counts.retried,
-            ignored: words.collect(),
-            refused: counts.refused.into_iter().map(|(why, n)| (why.to_owned(), n)).collect(),
-            under_way: door.under_way,
-            faults: door.faults,
-        }
     }
 
     /// What an operator means by a word: a member of the mesh, by name or key, or an address.
@@ -362,7 +330,7 @@ impl Cables {
     /// Whom this node trusts has changed: tell the neighbours, cut the cables of those who are out,
     /// and try again at once with those who may be in.
     pub fn handle_trust_change(&self) {
-        self.shared.roster_changed(None);
+        self.shared.roster_changed();
     }
 
     /// Remembers at which bridge port a cable is plugged, for the status view.
@@ -393,6 +361,7 @@ impl Cables {
 
     /// Closes every cable and tells the peers why.
     pub async fn shut_down(&self) {
+        self.shared.trust.write();
         self.shared.endpoint.close(CloseCode::ShuttingDown).await;
     }
 }

@@ -14,14 +14,13 @@
 //! Hosts that have proved a trusted key before have a share of their own, so that a cable comes back
 //! in the midst of a flood. Packets of cables that are up pass none of these.
 
-mod limit;
 mod packet;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use limit::{Bucket, Limit};
+use crate::limit::{Bucket, Limit};
 pub use packet::{FirstPacket, classify};
 
 /// First packets of strangers that are looked at. Deriving the keys of one takes some 10 µs; a

@@ -42,6 +42,7 @@ pub mod failure;
 pub mod hello;
 pub mod identity;
 pub mod invitation;
+mod limit;
 pub mod link;
 pub mod redial;
 mod refusals;

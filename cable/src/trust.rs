@@ -9,6 +9,7 @@
 //! | named by hand | so it may, here alone |
 
 pub(crate) mod enrolment;
+mod kept;
 mod membership;
 mod rotation;
 
@@ -20,6 +21,7 @@ use std::time::Instant;
 
 use mesh::roster::{Roles, Standing};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use crate::calendar::unix_seconds;
 use crate::identity::{Identity, PublicKey};
@@ -87,6 +89,8 @@ pub struct Refusal {
 #[derive(Debug, Clone)]
 pub struct Trust {
     inner: Arc<Mutex<Inner>>,
+    /// Told when there is something to be written.
+    changed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -118,7 +122,7 @@ impl Trust {
 
     fn of(path: Option<PathBuf>, trusted: Vec<Trusted>) -> Self {
         let inner = Inner { path, trusted, refusals: VecDeque::new(), membership: None };
-        Self { inner: Arc::new(Mutex::new(inner)) }
+        Self { inner: Arc::new(Mutex::new(inner)), changed: Arc::default() }
     }
 
     /// Takes up membership: in the mesh that the state directory tells of (`roster.json`), or in a

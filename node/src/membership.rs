@@ -95,7 +95,9 @@ pub(crate) async fn handle_request(shard: &Rc<Shard>, request: Request) -> Resul
             let taken_back = shard.trust.take_back(&id);
             taken_back.map_err(|err| roster_failure("nothing was changed", &err))?;
             shard.cables.handle_trust_change();
-            Ok(Answer::Done { message: format!("invitation {id} taken back") })
+            let mut message = format!("invitation {id} taken back");
+            add_trouble(shard, &mut message);
+            Ok(Answer::Done { message })
         }
         Request::Join { token, name } => join(shard, &token, name).await,
         Request::Revoke { member } => revoke(shard, &member),
@@ -231,7 +233,19 @@ fn revoke(shard: &Shard, which: &str) -> Result<Answer, Failure> {
         message.push_str("; whom it had admitted stays a member, and is no administrator: ");
         message.push_str(&admitted);
     }
+    add_trouble(shard, &mut message);
     Ok(Answer::Done { message })
+}
+
+/// Says that something counts and is not on disk.
+fn add_trouble(shard: &Shard, message: &mut String) {
+    if let Some(why) = shard.trust.trouble() {
+        message.push_str(&format!(
+            "\nit counts, here and everywhere, but is not on disk: {why}\nmake room or mend the state \
+             directory before this node ends, or it will not know of it; vdecable status says when it is \
+             written"
+        ));
+    }
 }
 
 fn leave(shard: &Shard) -> Result<Answer, Failure> {

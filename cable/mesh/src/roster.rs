@@ -93,6 +93,15 @@ pub struct Merged {
     pub unfounded: usize,
     /// How many were not taken because the roster is full.
     pub no_room: usize,
+    /// The first one that is not honest.
+    pub forged: Option<Forged>,
+}
+
+impl Merged {
+    /// How many had to be looked at closely, whatever came of it: what says nothing new costs nothing.
+    pub fn looked_at(&self) -> usize {
+        self.taken.len() + self.unfounded + self.no_room + usize::from(self.forged.is_some())
+    }
 }
 
 /// The roster of one mesh. See the [module](self).
@@ -158,6 +167,12 @@ impl Roster {
         now: u64,
         checker: &impl Checker,
     ) -> Result<Merged, Forged> {
+        let merged = self.take_in(entries, now, checker);
+        merged.forged.map_or(Ok(merged), Err)
+    }
+
+    /// The same, and what of it was taken although somebody has forged something.
+    pub fn take_in(&mut self, entries: Vec<Entry>, now: u64, checker: &impl Checker) -> Merged {
         let founding = self.founding;
         let mut forged = None;
         let merged = self.take_all(entries, now, &mut |entry| {
@@ -170,7 +185,7 @@ impl Roster {
         if !merged.taken.is_empty() {
             self.evaluation = Evaluation::of(&self.founding, &self.entries);
         }
-        forged.map_or(Ok(merged), Err)
+        Merged { forged, ..merged }
     }
 
     /// An entry may found another one that came before it: those without a known signer are looked

@@ -1,20 +1,37 @@
 //! Who belongs to the mesh, as neighbours tell each other: all of it before a cable is used, so that
 //! a node that was away learns who was put out before a frame flows; and what is new, as it comes.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use mesh::message::{Message, RosterDigest, RosterEntries, encode};
-use mesh::roster::Forged;
+use mesh::message::{MAX_ROSTER_ENTRIES, Message, RosterDigest, RosterEntries, encode};
+use mesh::roster::{Forged, MAX_ENTRIES, MAX_MEMBERS};
 
 use super::Shared;
 use super::entry::now;
 use crate::calendar::unix_seconds;
 use crate::failure::CloseCode;
 use crate::hello::{ControlError, ControlStream};
+use crate::identity::PublicKey;
+use crate::limit::{Bucket, Limit};
 use crate::link::Link;
-use crate::trust::{FORGET_EVERY, RosterError, Trust};
+use crate::trust::{FORGET_EVERY, Trust};
+
+/// How many entries of one peer are looked at closely: as many at once as the longest roster has, then
+/// some a second, which is more than all administrators of a mesh say. Each may cost a signature's check
+/// and the evaluation of a whole roster. A peer that says more is heard later.
+const NEWS: Limit = Limit::per_second(16, 4096);
+const _: () = assert!(MAX_ENTRIES == 4096);
+
+/// The least time between two writes of the roster for the sake of what neighbours say; and how soon a
+/// write that failed is tried again.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+const WRITE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often news from neighbours may have all cables dialled at once that are waiting.
+const WAKE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The least time between two copies of the whole roster for one neighbour.
 const WHOLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,6 +46,7 @@ pub(super) const COMPARE_EVERY: u32 = 60;
 /// [`ControlError`].
 pub(super) async fn agree(
     shared: &Shared,
+    peer: PublicKey,
     control: &mut ControlStream,
 ) -> Result<(), ControlError> {
     let Some(own) = shared.trust.roster_digest() else { return Ok(()) };
@@ -48,28 +66,86 @@ pub(super) async fn agree(
         Ok::<_, ControlError>(())
     };
     let hear = async {
-        loop {
+        let mut heard = 0;
+        while heard <= MAX_ENTRIES {
             let Message::Roster(entries) = messages.next().await? else {
                 return Err(ControlError::Misplaced);
             };
             let last = entries.last;
-            shared.take_roster(entries, None)?;
+            // An honest peer fills its messages; what else it has to say is awaited later.
+            heard += entries.entries.len().max(MAX_ROSTER_ENTRIES);
+            shared.take_roster(peer, entries, None)?;
             if last {
                 return Ok(());
             }
         }
+        Err(ControlError::Misplaced)
     };
     tokio::try_join!(tell, hear).map(drop)
 }
 
-/// Forgets invitations that are long over, for ever.
-pub(super) async fn forget_hourly(trust: &Trust) -> Infallible {
+/// Keeps the roster tidy and on disk, for ever.
+pub(super) async fn keep(trust: &Trust) -> Infallible {
+    tokio::select! {
+        never = forget_hourly(trust) => never,
+        never = write_news(trust) => never,
+    }
+}
+
+/// Writes on a thread of its own: a slow disk holds up no frame.
+async fn write_news(trust: &Trust) -> Infallible {
+    loop {
+        let writing = trust.unwritten().await;
+        let write = tokio::task::spawn_blocking(move || (writing.carry_out(), writing));
+        let pause = match write.await {
+            Ok((result, writing)) => {
+                let pause = if result.is_ok() { WRITE_INTERVAL } else { WRITE_AGAIN };
+                trust.handle_written(&writing, result);
+                pause
+            }
+            // It panicked, or the runtime ends.
+            Err(_) => WRITE_AGAIN,
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Forgets invitations that are long over.
+async fn forget_hourly(trust: &Trust) -> Infallible {
     loop {
         let rest = FORGET_EVERY - unix_seconds() % FORGET_EVERY;
         tokio::time::sleep(Duration::from_secs(rest)).await;
         if let Err(err) = trust.forget_old_invitations(unix_seconds()) {
             tracing::warn!(%err, "invitations that are over cannot be forgotten");
         }
+    }
+}
+
+/// What neighbours have made this node do by their news.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// By peer, for a peer may come again with another cable. Only who is trusted comes so far.
+    used: BTreeMap<PublicKey, Bucket>,
+    woken_at: Option<Instant>,
+}
+
+impl News {
+    /// Counts what was looked at. Gives how long the peer must wait.
+    fn charge(&mut self, peer: PublicKey, count: usize, now: Instant) -> Duration {
+        if self.used.len() >= MAX_MEMBERS {
+            self.used.retain(|_, bucket| !bucket.is_whole(now));
+        }
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        self.used.entry(peer).or_default().charge(NEWS, count, now)
+    }
+
+    fn may_wake(&mut self, now: Instant) -> bool {
+        let is_due =
+            self.woken_at.is_none_or(|at| now.saturating_duration_since(at) >= WAKE_INTERVAL);
+        if is_due {
+            self.woken_at = Some(now);
+        }
+        is_due
     }
 }
 
@@ -106,23 +182,32 @@ impl Shared {
         }
     }
 
-    /// Takes in what a neighbour knows and passes on what is new.
+    /// Takes in what a neighbour knows and passes on what is new. Gives how long the neighbour must
+    /// wait before it is heard again.
     pub(super) fn take_roster(
         &self,
+        peer: PublicKey,
         entries: RosterEntries,
         from: Option<&Rc<Link>>,
-    ) -> Result<(), Forged> {
-        match self.trust.merge(&entries.founding, entries.entries.into_vec()) {
-            Ok(false) => {}
-            Ok(true) => self.roster_changed(from),
-            Err(RosterError::Forged(forged)) => return Err(forged),
-            Err(err) => tracing::warn!(%err, "news of the mesh's members cannot be kept"),
+    ) -> Result<Duration, Forged> {
+        let heard = self.trust.merge(&entries.founding, entries.entries.into_vec());
+        if heard.is_news {
+            let wakes = self.news.borrow_mut().may_wake(now());
+            self.spread(from, wakes);
         }
-        Ok(())
+        match heard.forged {
+            Some(forged) => Err(forged),
+            None => Ok(self.news.borrow_mut().charge(peer, heard.looked_at, now())),
+        }
     }
 
-    /// Tells the neighbours what is new, and cuts the cables of those who are out.
-    pub(super) fn roster_changed(&self, from: Option<&Rc<Link>>) {
+    /// Tells the neighbours what this node has said, cuts the cables of those who are out, and tries
+    /// again at once with all others.
+    pub(super) fn roster_changed(&self) {
+        self.spread(None, true);
+    }
+
+    fn spread(&self, from: Option<&Rc<Link>>, wakes: bool) {
         let news = self.trust.take_untold();
         let entries: Vec<_> = self.entries.borrow().values().cloned().collect();
         for entry in entries {
@@ -136,8 +221,37 @@ impl Shared {
             }
             match entry.peer_key() {
                 Some(key) if !self.trust.contains(key) => entry.close(CloseCode::Untrusted),
-                _ => entry.wake.notify_one(),
+                _ if wakes => entry.wake.notify_one(),
+                _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Identity;
+
+    #[test]
+    fn a_peer_that_says_more_than_administrators_do_is_heard_later() {
+        let [rogue, honest] = [0; 2].map(|_| Identity::generate().unwrap().public());
+        let (mut news, start) = (News::default(), now());
+        let whole = MAX_ENTRIES.div_ceil(MAX_ROSTER_ENTRIES);
+        for _ in 0..whole {
+            assert_eq!(news.charge(rogue, MAX_ROSTER_ENTRIES, start), Duration::ZERO);
+        }
+        // With whichever cable it comes.
+        let wait = news.charge(rogue, MAX_ROSTER_ENTRIES, start);
+        assert_eq!(wait.as_secs(), 8);
+        assert_eq!(news.charge(honest, MAX_ROSTER_ENTRIES, start), Duration::ZERO);
+        assert_eq!(news.charge(rogue, 1, start + Duration::from_secs(9)), Duration::ZERO);
+    }
+
+    #[test]
+    fn news_from_neighbours_has_cables_dialled_anew_now_and_then_only() {
+        let (mut news, start) = (News::default(), now());
+        let times = (0..100).map(|turn| start + Duration::from_millis(100) * turn);
+        assert_eq!(times.filter(|at| news.may_wake(*at)).count(), 2);
     }
 }

@@ -190,7 +190,7 @@ impl Shared {
         strangers.notes.push_front(Attempt { at: now(), remote, key: connected.key, outcome });
         drop(strangers);
         if honoured.is_ok() {
-            self.roster_changed(None);
+            self.roster_changed();
         }
         honoured
     }
@@ -300,7 +300,7 @@ impl Cables {
         };
         let Accepted { address, key, welcome, founding, entries } = accepted;
         shared.trust.enter(token.mesh, founding, entries, key)?;
-        shared.roster_changed(None);
+        shared.roster_changed();
         let (cable, _) = self.connect(address.clone(), super::Keep::Always).await?;
         let text = |name: Name| name.as_str().to_owned();
         Ok(Joined { name: text(welcome.name), by: text(welcome.by), cable, address })

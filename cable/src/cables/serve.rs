@@ -42,16 +42,20 @@ struct Begun {
     replaced: Vec<CableId>,
 }
 
-/// Takes in whoever knocks, and keeps the roster tidy, for ever.
+/// Takes in whoever knocks, and keeps the roster, for ever.
 pub(super) async fn accept_all(shared: Rc<Shared>) {
     let take_in = async {
         while let Some(knock) = shared.endpoint.accept().await {
             tokio::task::spawn_local(answer(shared.clone(), knock));
         }
+        if shared.endpoint.local_addr().is_none() {
+            // It only dials, and has a roster to keep all the same.
+            std::future::pending::<()>().await;
+        }
     };
     tokio::select! {
         () = take_in => {}
-        never = gossip::forget_hourly(&shared.trust) => match never {},
+        never = gossip::keep(&shared.trust) => match never {},
     }
 }
 
@@ -101,7 +105,7 @@ pub(super) async fn introduce(
         let Ok(introduced) = in_time.await else { return Err(None::<ControlError>) };
         let (mut control, peer) = introduced.map_err(Some)?;
         if peer.has_roster {
-            let agree = gossip::agree(shared, &mut control);
+            let agree = gossip::agree(shared, *key, &mut control);
             let Ok(agreed) = tokio::time::timeout(AGREE_TIMEOUT, agree).await else {
                 return Err(None);
             };
@@ -211,8 +215,9 @@ async fn listen(
             }
             Ok(Message::RosterDigest(theirs)) => told.handle_digest(shared, link, &theirs),
             Ok(Message::Roster(entries)) => {
-                if let Err(forged) = shared.take_roster(entries, Some(link)) {
-                    break forged.into();
+                match shared.take_roster(link.peer().key, entries, Some(link)) {
+                    Ok(wait) => tokio::time::sleep(wait).await,
+                    Err(forged) => break forged.into(),
                 }
             }
             // A data plane that has much to do makes the peer wait.

@@ -8,13 +8,15 @@ use mesh::roster::{
     Sealer as _, Standing,
 };
 
-use super::membership::{Membership, RosterError};
+use super::membership::{Effect, Heard, Membership, RosterError};
+use super::kept::Writing;
 use super::{Inner, Trust};
 use crate::address::Target;
 use crate::calendar::unix_seconds;
 use crate::identity::{Identity, PublicKey};
 use crate::invitation::{Token, mesh_id};
 use crate::signer::{Signatures, Signer};
+use crate::store::StoreError;
 
 /// What an invitation offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +132,7 @@ impl Trust {
             lasts: offer.lasts.map_or(0, |lasts| lasts.as_secs().max(1)),
         };
         let entry = mesh.roster.invite(token.ticket().key(), invitation, now, mesh.signer())?;
-        mesh.say(vec![entry])?;
+        mesh.say(vec![entry], Effect::Kept)?;
         Ok((token, expires))
     }
 
@@ -150,7 +152,8 @@ impl Trust {
         views
     }
 
-    /// Takes an invitation back, named by the beginning of its key.
+    /// Takes an invitation back, named by the beginning of its key: at once, even if the disk
+    /// [fails](Self::trouble).
     ///
     /// # Errors
     /// [`RosterError`].
@@ -162,7 +165,10 @@ impl Trust {
         let key =
             found.ok_or_else(|| RosterError::NotFound(format!("there is no invitation {id}")))?;
         let entry = mesh.roster.take_back(key, unix_seconds(), mesh.signer())?;
-        mesh.say(vec![entry])
+        mesh.say(vec![entry], Effect::Now)?;
+        // What the disk did not take is tried again.
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// Lets a stranger in who proves an invitation. One step: what it was given is on disk when this
@@ -190,7 +196,7 @@ impl Trust {
             Admission { key: stranger.into(), name: tidy(&join.name), invite: join.invite };
         let entries =
             mesh.roster.admit(&admission, unix_seconds(), mesh.signer()).map_err(refusal)?;
-        mesh.say(entries).map_err(|err| match err {
+        mesh.say(entries, Effect::Kept).map_err(|err| match err {
             RosterError::Full => JoinRefusal::Full,
             err => {
                 tracing::warn!(%err, "an invitation cannot be honoured");
@@ -252,7 +258,8 @@ impl Trust {
         self.inner().mesh_mut()?.found_anew(Signer::new(identity))
     }
 
-    /// Puts a member out of the mesh, by name or key.
+    /// Puts a member out of the mesh, by name or key: at once, even if the disk
+    /// [fails](Self::trouble).
     ///
     /// # Errors
     /// [`RosterError`].
@@ -269,7 +276,8 @@ impl Trust {
         let admitted = admitted.into_iter().map(name).collect();
         let name = name(key.into());
         let entries = mesh.roster.revoke(key.into(), unix_seconds(), mesh.signer())?;
-        mesh.say(entries)?;
+        mesh.say(entries, Effect::Now)?;
+        self.changed.notify_one();
         Ok(Removed { key, name, admitted })
     }
 
@@ -352,22 +360,49 @@ impl Trust {
         self.inner().mesh_mut().map(Membership::take_untold).unwrap_or_default()
     }
 
-    /// Takes in what a neighbour says of its mesh. Returns whether anything has changed here.
-    ///
-    /// # Errors
-    /// [`RosterError`].
-    pub(crate) fn merge(
-        &self,
-        founding: &Founding,
-        entries: Vec<Entry>,
-    ) -> Result<bool, RosterError> {
+    /// Takes in what a neighbour says of its mesh.
+    pub(crate) fn merge(&self, founding: &Founding, entries: Vec<Entry>) -> Heard {
         let mut inner = self.inner();
-        let Ok(mesh) = inner.mesh_mut() else { return Ok(false) };
-        if mesh.roster.founding() != founding {
-            // Its keys were trusted by hand; its mesh is another.
-            return Ok(false);
+        let heard = match inner.mesh_mut() {
+            // Otherwise its keys were trusted by hand; its mesh is another.
+            Ok(mesh) if mesh.roster.founding() == founding => mesh.merge(entries),
+            _ => return Heard::default(),
+        };
+        if heard.is_news {
+            self.changed.notify_one();
         }
-        mesh.merge(entries)
+        heard
+    }
+
+    /// What is to be written, now or when there is something.
+    pub(crate) async fn unwritten(&self) -> Writing {
+        loop {
+            let unwritten = self.inner().membership.as_ref().and_then(Membership::unwritten);
+            match unwritten {
+                Some(writing) => return writing,
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// That was written, or not.
+    pub(crate) fn handle_written(&self, writing: &Writing, result: Result<(), StoreError>) {
+        if let Ok(mesh) = self.inner().mesh_mut() {
+            mesh.handle_written(writing.turn, result);
+        }
+    }
+
+    /// Writes what is not on disk.
+    pub(crate) fn write(&self) {
+        let unwritten = self.inner().membership.as_ref().and_then(Membership::unwritten);
+        if let Some(writing) = unwritten {
+            self.handle_written(&writing, writing.carry_out());
+        }
+    }
+
+    /// Why what this node knows of its mesh's members is not on disk, though it counts.
+    pub fn trouble(&self) -> Option<String> {
+        self.inner().mesh().ok()?.trouble().map(str::to_owned)
     }
 }
 

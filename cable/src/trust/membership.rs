@@ -1,7 +1,16 @@
-//! This node's copy of the roster: on disk before it counts, the same content as what is in memory.
-//! What is said in the name of this node is said here.
+//! This node's copy of the roster, in memory and on disk. What is said in the name of this node is said
+//! here.
+//!
+//! | what | counts | is on disk |
+//! |---|---|---|
+//! | this node lets somebody in, invites, takes a key, enters a mesh | when it is on disk | at once, or nothing is said |
+//! | this node puts somebody out, takes an invitation back | at once | at once, or as soon as the disk takes it |
+//! | news from a neighbour | at once | soon, at a bounded pace |
+//!
+//! A disk that fails must not keep anybody in who was put out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use mesh::NodeKey;
@@ -12,15 +21,12 @@ use mesh::roster::{
     AuthorError, Entry, Forged, Founding, Membership as Member, Roster, Sealer as _, Standing,
     Statement,
 };
-use serde::{Deserialize, Serialize};
-
 use crate::calendar::unix_seconds;
 use crate::invitation::mesh_id;
 use crate::signer::{Signatures, Signer};
-use crate::store::{self, StoreError};
+use crate::store::StoreError;
 
-/// The version of the file.
-const FILE_VERSION: u32 = 1;
+use super::kept::{self, RosterFile, Writing};
 
 /// Invitations that are long over are forgotten at full hours, by each node's clock, so that all forget
 /// the same ones and their digests agree.
@@ -61,22 +67,39 @@ pub enum RosterError {
     WrongMesh(&'static str),
 }
 
-/// The roster on disk.
-#[derive(Debug, Serialize, Deserialize)]
-struct File {
-    version: u32,
-    founder: String,
-    nonce: String,
-    entries: Vec<String>,
+/// When something that this node says takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// When it is on disk; otherwise it was not said.
+    Kept,
+    /// At once.
+    Now,
+}
+
+/// What came of a neighbour's words.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// Whether anything has changed here.
+    pub(crate) is_news: bool,
+    /// How many entries had to be looked at closely.
+    pub(crate) looked_at: usize,
+    /// Something was not honest.
+    pub(crate) forged: Option<Forged>,
 }
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Membership {
-    file: Option<PathBuf>,
+    file: Option<Arc<RosterFile>>,
     signer: Signer,
     pub(super) roster: Roster,
     digest: [u8; 32],
+    /// Counts the roster's changes.
+    turn: u64,
+    /// Which of them is on disk.
+    kept: u64,
+    /// Why the latest one could not be written.
+    trouble: Option<String>,
     /// Entries that the neighbours are to hear of.
     untold: Vec<Entry>,
 }
@@ -88,19 +111,28 @@ impl Membership {
         signer: Signer,
         name: &str,
     ) -> Result<Self, RosterError> {
-        let file = directory.map(|directory| directory.join("roster.json"));
+        let file = directory.map(RosterFile::of);
         let (name, now) = (Name::lossy(name), unix_seconds());
-        let Some((_, mut roster)) = directory.map_or(Ok(None), load)? else {
-            return Self::found(file, signer, name);
+        let Some(mut roster) = directory.map_or(Ok(None), kept::load)? else {
+            return Self::found(file, signer, name, 0);
         };
         forget_old(&mut roster, now);
-        let digest = digest_of(&roster);
-        let mut membership = Self { file, signer, roster, digest, untold: Vec::new() };
+        let mut membership = Self::of(file, signer, roster, 0);
         membership.follow_name(&name, now)?;
         Ok(membership)
     }
 
-    fn found(file: Option<PathBuf>, signer: Signer, name: Name) -> Result<Self, RosterError> {
+    fn of(file: Option<Arc<RosterFile>>, signer: Signer, roster: Roster, turn: u64) -> Self {
+        let (digest, untold, trouble) = (digest_of(&roster), Vec::new(), None);
+        Self { file, signer, roster, digest, turn, kept: turn, trouble, untold }
+    }
+
+    fn found(
+        file: Option<Arc<RosterFile>>,
+        signer: Signer,
+        name: Name,
+        turn: u64,
+    ) -> Result<Self, RosterError> {
         let mut nonce = [0; 16];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| RosterError::Random)?;
         let founding = Founding { founder: signer.key(), nonce };
@@ -108,17 +140,15 @@ impl Membership {
         let first = Roster::found(founding, name, now, &signer);
         let mut roster = Roster::new(founding);
         roster.merge(vec![first], now, &Signatures)?;
-        let mut membership =
-            Self { file, signer, digest: digest_of(&roster), roster, untold: Vec::new() };
-        let roster = membership.roster.clone();
-        membership.commit(roster)?;
+        let mut membership = Self::of(file, signer, Roster::new(founding), turn);
+        membership.commit(roster, Effect::Kept)?;
         Ok(membership)
     }
 
     /// Leaves the mesh and begins another one.
     pub(super) fn found_anew(&mut self, signer: Signer) -> Result<(), RosterError> {
         let name = self.roster.name_of(&self.signer.key()).unwrap_or_default();
-        *self = Self::found(self.file.clone(), signer, name)?;
+        *self = Self::found(self.file.clone(), signer, name, self.turn)?;
         Ok(())
     }
 
@@ -134,7 +164,7 @@ impl Membership {
         let renamed = Statement::Member(Member { name: name.clone(), ..member });
         let founding = *self.roster.founding();
         let serial = serial.unwrap_or(0).saturating_add(1);
-        self.say(vec![Entry::sign(&founding, own, serial, renamed, &self.signer)])
+        self.say(vec![Entry::sign(&founding, own, serial, renamed, &self.signer)], Effect::Kept)
     }
 
     /// Who speaks here.
@@ -168,8 +198,11 @@ impl Membership {
         in_messages(*self.roster.founding(), &untold)
     }
 
-    /// Says what this node has signed: all of it is kept and told, or nothing.
-    pub(super) fn say(&mut self, entries: Vec<Entry>) -> Result<(), RosterError> {
+    /// Says what this node has signed: all of it, or nothing.
+    ///
+    /// # Errors
+    /// [`RosterError`]; nothing was said then.
+    pub(super) fn say(&mut self, entries: Vec<Entry>, effect: Effect) -> Result<(), RosterError> {
         let (mut roster, now) = (self.roster.clone(), unix_seconds());
         let count = entries.len();
         forget_old(&mut roster, now);
@@ -177,31 +210,31 @@ impl Membership {
         if merged.taken.len() < count {
             return Err(RosterError::Full);
         }
-        self.commit(roster)?;
+        self.commit(roster, effect)?;
         self.untold.extend(merged.taken);
         Ok(())
     }
 
-    /// Takes in what a neighbour knows, on disk before it counts. Returns whether anything was new.
-    pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Result<bool, RosterError> {
-        let (mut roster, now) = (self.roster.clone(), unix_seconds());
-        forget_old(&mut roster, now);
-        let merged = roster.merge(entries, now, &Signatures)?;
+    /// Takes in what a neighbour knows. It counts at once, and waits to be written.
+    pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Heard {
+        let merged = self.roster.take_in(entries, unix_seconds(), &Signatures);
+        let (looked_at, forged) = (merged.looked_at(), merged.forged);
         if merged.unfounded + merged.no_room > 0 {
             tracing::debug!(merged.unfounded, merged.no_room, "roster entries not taken");
         }
-        if merged.taken.is_empty() {
-            return Ok(false);
+        let is_news = !merged.taken.is_empty();
+        if is_news {
+            self.digest = digest_of(&self.roster);
+            self.turn += 1;
+            self.untold.extend(merged.taken);
         }
-        self.commit(roster)?;
-        self.untold.extend(merged.taken);
-        Ok(true)
+        Heard { is_news, looked_at, forged }
     }
 
     /// Forgets invitations that are long over, on disk too.
     pub(super) fn forget(&mut self, now: u64) -> Result<(), RosterError> {
         let mut roster = self.roster.clone();
-        if forget_old(&mut roster, now) { self.commit(roster) } else { Ok(()) }
+        if forget_old(&mut roster, now) { self.commit(roster, Effect::Kept) } else { Ok(()) }
     }
 
     /// Enters another mesh, or this one again, as `own` was just admitted to it.
@@ -228,39 +261,54 @@ impl Membership {
         if !matches!(roster.standing(&self.signer.key(), now), Standing::Member(_)) {
             return Err(RosterError::WrongMesh("it does not list this node as a member"));
         }
-        self.commit(roster)
+        self.commit(roster, Effect::Kept)
     }
 
-    fn commit(&mut self, roster: Roster) -> Result<(), RosterError> {
-        if let Some(file) = &self.file {
-            store::save(file, &encode(&roster))?;
+    fn commit(&mut self, roster: Roster, effect: Effect) -> Result<(), RosterError> {
+        let turn = self.turn + 1;
+        let result = match &self.file {
+            Some(file) => Writing::new(file, turn, &roster).carry_out(),
+            None => Ok(()),
+        };
+        match result {
+            Err(err) if effect == Effect::Kept => return Err(err.into()),
+            result => {
+                self.digest = digest_of(&roster);
+                (self.roster, self.turn) = (roster, turn);
+                self.handle_written(turn, result);
+            }
         }
-        self.digest = digest_of(&roster);
-        self.roster = roster;
         Ok(())
     }
-}
 
-/// The roster of a state directory, and its file; none before a mesh was founded.
-pub(super) fn load(directory: &Path) -> Result<Option<(PathBuf, Roster)>, RosterError> {
-    let path = directory.join("roster.json");
-    let Some(kept) = store::load::<File>(&path)? else { return Ok(None) };
-    let senseless = |why: String| StoreError::Senseless { path: path.clone(), why };
-    let (founding, entries) = decode(&kept).map_err(senseless)?;
-    let mut roster = Roster::new(founding);
-    let merged = roster.merge(entries, unix_seconds(), &Signatures);
-    merged.map_err(|err| senseless(err.to_string()))?;
-    Ok(Some((path, roster)))
-}
+    /// What is not on disk yet.
+    pub(super) fn unwritten(&self) -> Option<Writing> {
+        let file = self.file.as_ref().filter(|_| self.kept < self.turn)?;
+        Some(Writing::new(file, self.turn, &self.roster))
+    }
 
-/// Adds to the roster of a node that does not run.
-pub(super) fn add(
-    file: &Path,
-    roster: &mut Roster,
-    entries: Vec<Entry>,
-) -> Result<(), RosterError> {
-    roster.merge(entries, unix_seconds(), &Signatures)?;
-    Ok(store::save(file, &encode(roster))?)
+    /// The content of that turn was written, or not.
+    pub(super) fn handle_written(&mut self, turn: u64, result: Result<(), StoreError>) {
+        match result {
+            Ok(()) => {
+                self.kept = self.kept.max(turn);
+                if self.kept == self.turn && self.trouble.take().is_some() {
+                    tracing::info!("what is known of the mesh's members is on disk again");
+                }
+            }
+            Err(err) => {
+                if self.trouble.is_none() {
+                    tracing::warn!(%err, "what is known of the mesh's members is not on disk");
+                }
+                self.trouble = Some(err.to_string());
+            }
+        }
+    }
+
+    /// Why what is known is not on disk; none while it is, or will be before long.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref().filter(|_| self.kept < self.turn)
+    }
 }
 
 /// Whether there was anything to forget.
@@ -286,36 +334,4 @@ fn in_messages(founding: Founding, entries: &[Entry]) -> Vec<Message> {
         Message::Roster(RosterEntries { founding, entries, last: at + 1 == count })
     };
     chunks.enumerate().map(message).collect()
-}
-
-fn encode(roster: &Roster) -> File {
-    let text = |octets: &[u8]| data_encoding::BASE64URL_NOPAD.encode(octets);
-    let entry =
-        |entry: &Entry| text(&postcard::to_allocvec(entry).expect("a vector takes everything"));
-    File {
-        version: FILE_VERSION,
-        founder: text(&roster.founding().founder.0),
-        nonce: text(&roster.founding().nonce),
-        entries: roster.entries().map(entry).collect(),
-    }
-}
-
-fn decode(file: &File) -> Result<(Founding, Vec<Entry>), String> {
-    if file.version != FILE_VERSION {
-        return Err(format!(
-            "it is of version {}, and this program reads {FILE_VERSION}",
-            file.version
-        ));
-    }
-    let octets = |text: &str| {
-        data_encoding::BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|err| err.to_string())
-    };
-    let wrong = |_| "the founding has a wrong length".to_owned();
-    let founder = NodeKey(octets(&file.founder)?.try_into().map_err(wrong)?);
-    let nonce = octets(&file.nonce)?.try_into().map_err(wrong)?;
-    let entries = file
-        .entries
-        .iter()
-        .map(|text| postcard::from_bytes(&octets(text)?).map_err(|err| format!("an entry: {err}")));
-    Ok((Founding { founder, nonce }, entries.collect::<Result<_, _>>()?))
 }

@@ -12,7 +12,8 @@ use std::path::Path;
 use mesh::roster::Sealer as _;
 
 use super::Trust;
-use super::membership::{self, RosterError};
+use super::kept;
+use super::membership::{Effect, RosterError};
 use crate::calendar::unix_seconds;
 use crate::identity::{Identity, IdentityError, PublicKey};
 use crate::signer::Signer;
@@ -52,7 +53,7 @@ impl Trust {
             .roster
             .succeed(&old, &new, unix_seconds())
             .map_err(RosterError::from)
-            .and_then(|entry| mesh.say(vec![entry]));
+            .and_then(|entry| mesh.say(vec![entry], Effect::Kept));
         match said {
             Ok(()) => Ok(next.public()),
             Err(err) => {
@@ -70,7 +71,7 @@ impl Trust {
 pub fn settle(directory: &Path) -> Result<Identity, RotationError> {
     let current = Identity::load_or_generate(directory)?;
     let Some(next) = Identity::load_next(directory)? else { return Ok(current) };
-    let Some((file, mut roster)) = membership::load(directory)? else {
+    let Some(mut roster) = kept::load(directory)? else {
         Identity::drop_next(directory)?;
         return Ok(current);
     };
@@ -79,7 +80,7 @@ pub fn settle(directory: &Path) -> Result<Identity, RotationError> {
         Some(succession) if succession.to == new.key() => {
             if !succession.retired {
                 let last_words = roster.retire(&old, &new);
-                membership::add(&file, &mut roster, last_words)?;
+                kept::add(directory, &mut roster, last_words)?;
             }
             Identity::promote_next(directory)?;
             Ok(next)

@@ -11,21 +11,21 @@ use mesh::roster::{InvitationState, Roles, Standing};
 use crate::handmade::{Client, Pair, Proof};
 use crate::lab::{self, Home, Node, until};
 
-fn offer(roles: Roles) -> Offer {
+pub(crate) fn offer(roles: Roles) -> Offer {
     Offer { name: None, roles, expires: Duration::from_secs(600), lasts: None }
 }
 
 /// A token that leads to a node.
-fn invite(at: &Node, roles: Roles) -> Token {
+pub(crate) fn invite(at: &Node, roles: Roles) -> Token {
     at.trust.invite(&offer(roles), vec![at.address().into()]).unwrap().0
 }
 
-async fn join(node: &Node, token: &Token, name: &str) -> Joined {
+pub(crate) async fn join(node: &Node, token: &Token, name: &str) -> Joined {
     node.cables.join(token, name).await.unwrap()
 }
 
 /// A node of a mesh, with a cable to the one that let it in.
-async fn member(of: &Node, roles: Roles, name: &str) -> Node {
+pub(crate) async fn member(of: &Node, roles: Roles, name: &str) -> Node {
     let node = Home::new().start_member(name);
     join(&node, &invite(of, roles), name).await;
     until("both know", || of.trust.contains(node.key) && node.link_count() == 1).await;

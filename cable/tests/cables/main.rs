@@ -15,6 +15,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail as tests do")]
 
+mod durability;
 mod enrolment;
 mod frames;
 mod garbage;
