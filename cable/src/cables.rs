@@ -15,6 +15,7 @@ mod entry;
 mod gossip;
 mod join;
 mod kept;
+mod newcomers;
 mod serve;
 
 use std::cell::{Cell, RefCell};
@@ -41,10 +42,11 @@ use crate::trust::Trust;
 
 use entry::{Entry, State};
 use gossip::News;
-use join::Newcomers;
 use kept::Kept;
+use newcomers::Newcomers;
 
-pub use join::{Attempt, JoinError, Joined, reason as join_refusal};
+pub use join::{JoinError, Joined, reason as join_refusal};
+pub use newcomers::Attempt;
 
 /// Cables that an operator may configure. A mesh of more is wired through transit nodes.
 const DIALLED: usize = 256;

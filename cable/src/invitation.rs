@@ -1,12 +1,15 @@
-//! The line that one host prints and another types: `vde1…`. It holds which mesh, where to ask, and
-//! a secret.
+//! The line that one host prints and another types: `vde1…`. It holds which mesh, who invites, where to
+//! ask, and a secret.
 //!
 //! The secret is the seed of an Ed25519 key. The roster knows the public half alone, so that every
 //! administrator can honour the invitation and nobody who reads a roster can use it; and the one
 //! who joins signs its own TLS session with it, so that what crosses the wire is of no use again.
+//! The inviter's key tells whoever joins an honest answer from that of an administrator who was put out
+//! (`trust/entering.rs`).
 //!
 //! ```text
-//! "vde1"  base32( mesh id, 16 | secret, 16 | number of addresses, 1 | addresses | check, 4 )
+//! "vde1"  base32( mesh id, 16 | secret, 16 | inviter's key, 32
+//!                 | number of addresses, 1 | addresses | check, 4 )
 //! address: 4, IPv4 (4), port (2)  |  6, IPv6 (16), port (2)  |  0, length (1), host name, port (2)
 //! ```
 //!
@@ -58,6 +61,8 @@ pub enum ParseTokenError {
 pub struct Token {
     /// Which mesh.
     pub mesh: MeshId,
+    /// Who invites, by the key that it had then.
+    pub inviter: PublicKey,
     secret: Zeroizing<[u8; SECRET_LEN]>,
     /// Where to ask, the best first.
     pub addresses: Vec<Target>,
@@ -81,11 +86,11 @@ pub fn mesh_id(founding: &Founding) -> MeshId {
 
 impl Token {
     /// A new one, or none when the system has no random numbers.
-    pub fn generate(mesh: MeshId, mut addresses: Vec<Target>) -> Option<Self> {
+    pub fn generate(mesh: MeshId, inviter: PublicKey, mut addresses: Vec<Target>) -> Option<Self> {
         let mut secret = Zeroizing::new([0; SECRET_LEN]);
         aws_lc_rs::rand::fill(&mut *secret).ok()?;
         addresses.truncate(MAX_ADDRESSES);
-        Some(Self { mesh, secret, addresses })
+        Some(Self { mesh, inviter, secret, addresses })
     }
 
     /// The line to be handed over. Whoever reads it can join.
@@ -93,6 +98,7 @@ impl Token {
         let mut octets = Zeroizing::new(Vec::with_capacity(256));
         octets.extend(self.mesh.0);
         octets.extend(*self.secret);
+        octets.extend(self.inviter.octets());
         octets.push(u8::try_from(self.addresses.len()).expect("there are few"));
         for address in &self.addresses {
             encode_address(address, &mut octets);
@@ -105,7 +111,12 @@ impl Token {
 
     /// What names the invitation where it need not be used: the beginning of its public key.
     pub fn id(&self) -> String {
-        PublicKey::from(self.ticket().key()).short()
+        PublicKey::from(self.ticket_key()).short()
+    }
+
+    /// The public half of this invitation's key, by which the roster knows it.
+    pub fn ticket_key(&self) -> NodeKey {
+        self.ticket().key()
     }
 
     /// The key of this invitation.
@@ -140,13 +151,15 @@ fn parse_body(text: &str) -> Option<Token> {
     }
     let (mesh, rest) = body.split_first_chunk::<16>()?;
     let (secret, rest) = rest.split_first_chunk::<SECRET_LEN>()?;
+    let (inviter, rest) = rest.split_first_chunk::<32>()?;
     let (count, mut rest) = rest.split_first()?;
     let mut addresses = Vec::new();
     for _ in 0..*count {
         addresses.push(decode_address(&mut rest)?);
     }
     let fits = rest.is_empty() && addresses.len() <= MAX_ADDRESSES;
-    fits.then(|| Token { mesh: MeshId(*mesh), secret: Zeroizing::new(*secret), addresses })
+    let (mesh, secret) = (MeshId(*mesh), Zeroizing::new(*secret));
+    fits.then(|| Token { mesh, inviter: NodeKey(*inviter).into(), secret, addresses })
 }
 
 fn check(octets: &[u8]) -> [u8; CHECK_LEN] {
@@ -236,7 +249,7 @@ mod tests {
 
     fn token(addresses: &[&str]) -> Token {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
-        Token::generate(MeshId([5; 16]), addresses).unwrap()
+        Token::generate(MeshId([5; 16]), NodeKey([9; 32]).into(), addresses).unwrap()
     }
 
     #[test]
@@ -254,7 +267,7 @@ mod tests {
             let again: Token = text.parse().unwrap();
             assert_eq!(again.ticket().key(), token.ticket().key());
         }
-        assert!(token(&["192.0.2.1"]).reveal().len() < 80, "it is a line");
+        assert!(token(&["192.0.2.1"]).reveal().len() < 132, "it can be read out");
     }
 
     #[test]

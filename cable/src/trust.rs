@@ -9,6 +9,7 @@
 //! | named by hand | so it may, here alone |
 
 pub(crate) mod enrolment;
+mod entering;
 mod kept;
 mod membership;
 mod rotation;
@@ -31,6 +32,7 @@ use crate::store::{self, StoreError};
 use membership::Membership;
 
 pub use enrolment::{Honoured, InviteView, MemberView, Offer, Removed, request};
+pub use entering::Letter;
 pub(crate) use membership::FORGET_EVERY;
 pub use membership::RosterError;
 pub use rotation::{RotationError, settle};

@@ -1,200 +1,32 @@
-//! Newcomers who ask to be let in, and this node where it is the stranger.
-//!
-//! A stranger has proved its key in TLS and nothing else. It has one of a few places, a few seconds,
-//! and one message; what it is told before it has proved an invitation is why not.
+//! This node as a stranger that asks to be let in. Those who ask here: [`newcomers`](super::newcomers).
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mesh::message::{JoinRefusal, Message, Name, Unwelcome, Welcome, encode};
-use mesh::roster::{Entry, Founding, MAX_ENTRIES};
-use tokio::sync::Semaphore;
+use mesh::roster::MAX_ENTRIES;
 use tokio::task::JoinSet;
 
 use super::entry::{canonical, now};
 use super::{CableId, Cables, Shared};
 use crate::address::Target;
-use crate::endpoint::Connected;
 use crate::failure::{self, CloseCode, Failure};
 use crate::hello::{ControlError, Messages};
 use crate::identity::PublicKey;
 use crate::invitation::Token;
 use crate::trust::enrolment::{SESSION_LABEL, request};
-use crate::trust::{Honoured, RosterError};
+use crate::trust::{Letter, RosterError};
 
-/// Newcomers served at once, and those that may wait for a place. More are turned away: they are an
-/// attack, or will come again.
-const PLACES: usize = 4;
-const WAITING: usize = 64;
-
-/// For how long a stranger is borne with, from its handshake to its goodbye.
-const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Wrong proofs from one source in a minute. The secret has 128 bits, so this is for the logs'
-/// sake and the processor's.
-const TRIES: u32 = 5;
-const TRIES_IN: Duration = Duration::from_secs(60);
-
-/// Sources whose tries are counted. Full: the one that began first is forgotten.
-const SOURCES: usize = 256;
-
-/// Attempts that an operator can look at afterwards.
-const NOTES: usize = 16;
+/// How long an answer is awaited: with it comes the whole roster, which takes its time on a bad path.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Between the dials of two addresses of one token, so that the best one wins when several work.
 const STAGGER: Duration = Duration::from_millis(150);
 
-/// A stranger was let in, or not.
-#[derive(Debug, Clone)]
-pub struct Attempt {
-    /// When.
-    pub at: Instant,
-    /// Where it came from.
-    pub remote: SocketAddr,
-    /// The key that it proved.
-    pub key: PublicKey,
-    /// What it is called as a member, or why it is none.
-    pub outcome: Result<String, JoinRefusal>,
-}
-
-/// What is kept of strangers.
-#[derive(Debug)]
-pub(super) struct Newcomers {
-    places: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
-    /// Wrong proofs of each source, and since when they are counted.
-    tries: BTreeMap<IpAddr, (u32, Instant)>,
-    notes: VecDeque<Attempt>,
-}
-
-impl Default for Newcomers {
-    fn default() -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(PLACES)),
-            waiting: Arc::new(Semaphore::new(PLACES + WAITING)),
-            tries: BTreeMap::new(),
-            notes: VecDeque::new(),
-        }
-    }
-}
-
-/// One customer of a provider: an IPv4 address, an IPv6 /64.
-fn source_of(remote: IpAddr) -> IpAddr {
-    match remote.to_canonical() {
-        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
-/// How often sources were wrong. Pure.
-fn may_try(tries: &BTreeMap<IpAddr, (u32, Instant)>, source: IpAddr, now: Instant) -> bool {
-    tries.get(&source).is_none_or(|(count, since)| {
-        *count < TRIES || now.saturating_duration_since(*since) >= TRIES_IN
-    })
-}
-
-fn count_wrong(tries: &mut BTreeMap<IpAddr, (u32, Instant)>, source: IpAddr, now: Instant) {
-    if !tries.contains_key(&source)
-        && tries.len() >= SOURCES
-        && let Some(oldest) = tries.iter().min_by_key(|(_, (_, since))| *since).map(|(s, _)| *s)
-    {
-        tries.remove(&oldest);
-    }
-    let entry = tries.entry(source).or_insert((0, now));
-    if now.saturating_duration_since(entry.1) >= TRIES_IN {
-        *entry = (0, now);
-    }
-    entry.0 += 1;
-}
-
-/// Serves a stranger to its end.
-pub(super) async fn receive(shared: &Rc<Shared>, connected: &Connected) {
-    let connection = &connected.connection;
-    let serve = async {
-        let strangers = &shared.newcomers;
-        let (waiting, places) = {
-            let strangers = strangers.borrow();
-            (strangers.waiting.clone(), strangers.places.clone())
-        };
-        let Ok(_waiting) = waiting.try_acquire_owned() else {
-            failure::close(connection, CloseCode::Protocol, "too many ask to be let in");
-            return Ok(());
-        };
-        let Ok(place) = places.acquire_owned().await else { return Ok(()) };
-        let (mut send, recv) = connection.accept_bi().await?;
-        let Message::Join(join) = Messages::new(recv).next().await? else {
-            return Err(ControlError::Misplaced);
-        };
-        let answer = shared.judge(connected, &join);
-        let messages = match answer {
-            Ok(Honoured { welcome, roster }) => {
-                let mut messages = vec![Message::Welcome(welcome)];
-                messages.extend(roster);
-                messages
-            }
-            Err(refusal) => vec![Message::Unwelcome(Unwelcome { reason: refusal.to_wire() })],
-        };
-        drop(place);
-        for message in &messages {
-            send.write_all(&encode(message)).await?;
-        }
-        let _ = send.finish();
-        // The stranger says when it has heard.
-        connection.closed().await;
-        Ok(())
-    };
-    tokio::select! {
-        result = tokio::time::timeout(DEADLINE, connection.run(serve)) => match result {
-            Ok(Some(Ok(())) | None) => {}
-            Ok(Some(Err(err))) => failure::close(connection, CloseCode::Protocol, &err.to_string()),
-            Err(_elapsed) => failure::close(connection, CloseCode::Protocol, "too slow"),
-        },
-        // Newcomers have no use for datagrams; they are not to fill a queue with them.
-        Ok(_) = connection.read_datagram() => {
-            failure::close(connection, CloseCode::Protocol, "a datagram from a stranger");
-        }
-    }
-}
-
-impl Shared {
-    fn judge(
-        self: &Rc<Self>,
-        connected: &Connected,
-        join: &mesh::message::Join,
-    ) -> Result<Honoured, JoinRefusal> {
-        let remote = canonical(connected.connection.remote_address());
-        let source = source_of(remote.ip());
-        if !may_try(&self.newcomers.borrow().tries, source, now()) {
-            return Err(JoinRefusal::Busy);
-        }
-        let honoured = match connected.connection.export(SESSION_LABEL) {
-            Some(session) => self.trust.honour(join, &session, connected.key),
-            None => Err(JoinRefusal::Busy),
-        };
-        let mut strangers = self.newcomers.borrow_mut();
-        if honoured.as_ref().is_err_and(|refusal| *refusal == JoinRefusal::Unknown) {
-            count_wrong(&mut strangers.tries, source, now());
-        }
-        let outcome = match &honoured {
-            Ok(honoured) => Ok(honoured.welcome.name.as_str().to_owned()),
-            Err(refusal) => Err(*refusal),
-        };
-        match &outcome {
-            Ok(name) => tracing::info!(%remote, key = %connected.key, name, "a new member"),
-            Err(refusal) => tracing::debug!(%remote, ?refusal, "a stranger was not let in"),
-        }
-        strangers.notes.truncate(NOTES - 1);
-        strangers.notes.push_front(Attempt { at: now(), remote, key: connected.key, outcome });
-        drop(strangers);
-        if honoured.is_ok() {
-            self.roster_changed();
-        }
-        honoured
-    }
-}
+/// For how long the inviter is awaited when somebody else has let this node in: of all who may answer it
+/// alone is known not to have been put out.
+const INVITER_FIRST: Duration = Duration::from_secs(1);
 
 /// This node was let in.
 #[derive(Debug, Clone)]
@@ -246,14 +78,12 @@ pub fn reason(refusal: JoinRefusal) -> &'static str {
 /// What one address answered.
 struct Accepted {
     address: Target,
-    key: PublicKey,
     welcome: Welcome,
-    founding: Founding,
-    entries: Vec<Entry>,
+    letter: Letter,
 }
 
 enum Declined {
-    Refused(SocketAddr, JoinRefusal),
+    Refused(PublicKey, SocketAddr, JoinRefusal),
     Failed(String),
 }
 
@@ -268,47 +98,78 @@ impl Cables {
         if token.addresses.is_empty() {
             return Err(JoinError::NoAddress);
         }
+        let mut accepted = shared.ask_all(token, name).await?;
+        let letters: Vec<Letter> =
+            accepted.iter().map(|accepted| accepted.letter.clone()).collect();
+        let by = shared.trust.enter(token, &letters)?;
+        shared.roster_changed();
+        let at = accepted.iter().position(|accepted| accepted.letter.by == by);
+        let Accepted { address, welcome, .. } =
+            accepted.swap_remove(at.expect("it is one of those who let this node in"));
+        let (cable, _) = self.connect(address.clone(), super::Keep::Always).await?;
+        let text = |name: Name| name.as_str().to_owned();
+        Ok(Joined { name: text(welcome.name), by: text(welcome.by), cable, address })
+    }
+}
+
+impl Shared {
+    /// Asks at all addresses of a token, until the inviter has answered, or others have and the inviter
+    /// had its time. Who has let this node in, at least one.
+    async fn ask_all(
+        self: &Rc<Self>,
+        token: &Token,
+        name: &str,
+    ) -> Result<Vec<Accepted>, JoinError> {
         let mut attempts = JoinSet::new();
         for (turn, address) in (0..).zip(token.addresses.clone()) {
-            let (shared, token, name) = (shared.clone(), token.clone(), Name::lossy(name));
+            let (shared, token, name) = (self.clone(), token.clone(), Name::lossy(name));
             attempts.spawn_local(async move {
                 tokio::time::sleep(STAGGER * turn).await;
                 ask(&shared, &token, address, &name).await
             });
         }
-        let (mut refused, mut failed) = (None, Vec::new());
-        let accepted = loop {
-            match attempts.join_next().await {
-                Some(Ok(Ok(accepted))) => break Some(accepted),
-                Some(Ok(Err(Declined::Refused(remote, refusal)))) => {
+        let (mut accepted, mut refused, mut failed) = (Vec::new(), None, Vec::new());
+        let mut until = None;
+        loop {
+            let answer = tokio::select! {
+                answer = attempts.join_next() => answer,
+                () = sleep_until(until) => break,
+            };
+            match answer {
+                Some(Ok(Ok(answer))) => {
+                    let is_inviter = answer.letter.by == token.inviter;
+                    accepted.push(answer);
+                    if is_inviter {
+                        break;
+                    }
+                    until = until.or_else(|| Some(now() + INVITER_FIRST));
+                }
+                Some(Ok(Err(Declined::Refused(by, remote, refusal)))) => {
                     refused = refused.max(Some((rank(refusal), remote, refusal)));
-                    if rank(refusal) == FINAL {
-                        break None;
+                    // Nobody knows better, whoever else has let this node in.
+                    if by == token.inviter && rank(refusal) == FINAL {
+                        accepted.clear();
+                        break;
                     }
                 }
                 Some(Ok(Err(Declined::Failed(why)))) => failed.push(why),
                 Some(Err(_panicked)) => {}
-                None => break None,
+                None => break,
             }
-        };
-        drop(attempts);
-        let Some(accepted) = accepted else {
-            return Err(match refused {
-                Some((_, remote, refusal)) => JoinError::Refused(remote, refusal),
-                None => JoinError::Unreached(failed),
-            });
-        };
-        let Accepted { address, key, welcome, founding, entries } = accepted;
-        shared.trust.enter(token.mesh, founding, entries, key)?;
-        shared.roster_changed();
-        let (cable, _) = self.connect(address.clone(), super::Keep::Always).await?;
-        let text = |name: Name| name.as_str().to_owned();
-        Ok(Joined { name: text(welcome.name), by: text(welcome.by), cable, address })
+        }
+        match (accepted.is_empty(), refused) {
+            (false, _) => Ok(accepted),
+            (true, Some((_, remote, refusal))) => Err(JoinError::Refused(remote, refusal)),
+            (true, None) => Err(JoinError::Unreached(failed)),
+        }
     }
+}
 
-    /// The latest strangers, newest first.
-    pub fn attempts(&self) -> Vec<Attempt> {
-        self.shared.newcomers.borrow().notes.iter().cloned().collect()
+/// Until a time, or for ever.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -323,7 +184,7 @@ fn rank(refusal: JoinRefusal) -> u8 {
     }
 }
 
-/// No other node would say otherwise.
+/// No honest node would say otherwise.
 const FINAL: u8 = 4;
 
 async fn ask(
@@ -338,24 +199,22 @@ async fn ask(
     for remote in resolved {
         let remote = canonical(remote);
         last = match ask_at(shared, token, remote, name).await {
-            Ok(Ok((key, welcome, founding, entries))) => {
-                return Ok(Accepted { address, key, welcome, founding, entries });
-            }
-            Ok(Err(refusal)) => return Err(Declined::Refused(remote, refusal)),
+            Ok(Ok((welcome, letter))) => return Ok(Accepted { address, welcome, letter }),
+            Ok(Err((by, refusal))) => return Err(Declined::Refused(by, remote, refusal)),
             Err(why) => failed(why),
         };
     }
     Err(last)
 }
 
-type Answer = (PublicKey, Welcome, Founding, Vec<Entry>);
+type Answer = Result<(Welcome, Letter), (PublicKey, JoinRefusal)>;
 
 async fn ask_at(
     shared: &Shared,
     token: &Token,
     remote: SocketAddr,
     name: &Name,
-) -> Result<Result<Answer, JoinRefusal>, String> {
+) -> Result<Answer, String> {
     let connected = shared.endpoint.dial_as_stranger(remote).await.map_err(|f| f.reason())?;
     if connected.key == shared.own {
         return Err(Failure::Local(CloseCode::OwnKey).reason());
@@ -370,7 +229,8 @@ async fn ask_at(
         let welcome = match messages.next().await? {
             Message::Welcome(welcome) => welcome,
             Message::Unwelcome(Unwelcome { reason }) => {
-                return Ok(Err(JoinRefusal::from_wire(reason).unwrap_or(JoinRefusal::Busy)));
+                let refusal = JoinRefusal::from_wire(reason).unwrap_or(JoinRefusal::Busy);
+                return Ok(Err((connected.key, refusal)));
             }
             _ => return Err(ControlError::Misplaced),
         };
@@ -381,42 +241,16 @@ async fn ask_at(
             };
             entries.extend(part.entries.into_vec());
             if part.last {
-                return Ok(Ok((connected.key, welcome, part.founding, entries)));
+                let letter = Letter { by: connected.key, founding: part.founding, entries };
+                return Ok(Ok((welcome, letter)));
             }
             if entries.len() > MAX_ENTRIES {
                 return Err(ControlError::Misplaced);
             }
         }
     };
-    let answer = tokio::time::timeout(DEADLINE, connection.run(exchange)).await;
+    let answer = tokio::time::timeout(PATIENCE, connection.run(exchange)).await;
     failure::close(connection, CloseCode::Disconnected, "");
     let answer = answer.map_err(|_elapsed| "no answer in time")?;
     answer.ok_or_else(|| Failure::Fault.reason())?.map_err(|err| err.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_source_that_was_wrong_five_times_waits_a_minute() {
-        let (mut tries, start) = (BTreeMap::new(), now());
-        let [one, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| source_of(ip.parse().unwrap()));
-        for _ in 0..TRIES {
-            assert!(may_try(&tries, one, start));
-            count_wrong(&mut tries, one, start);
-        }
-        assert!(!may_try(&tries, one, start + TRIES_IN / 2));
-        assert!(may_try(&tries, other, start));
-        assert!(may_try(&tries, one, start + TRIES_IN));
-        count_wrong(&mut tries, one, start + TRIES_IN);
-        assert!(may_try(&tries, one, start + TRIES_IN), "it is counted anew");
-        for host in 0..1000_u32 {
-            count_wrong(&mut tries, std::net::Ipv4Addr::from_bits(host).into(), start);
-        }
-        assert_eq!(tries.len(), SOURCES);
-        let same = |ip: &str| source_of(ip.parse().unwrap());
-        assert_eq!(same("2001:db8::1"), same("2001:db8::ffff"));
-        assert_eq!(same("::ffff:192.0.2.1"), one);
-    }
 }

@@ -13,7 +13,7 @@ use mesh::message::{Message, Redial};
 use super::admission::{Candidate, DialledByPeer, PARALLEL};
 use super::entry::{Entry, canonical, now};
 use super::gossip::{self, COMPARE_EVERY, Told};
-use super::{CableEvent, CableId, Shared, join};
+use super::{CableEvent, CableId, Shared, newcomers};
 use crate::connection::Connection;
 use crate::endpoint::{Connected, Knock};
 use crate::failure::{self, CloseCode, Failure, Phase};
@@ -69,7 +69,7 @@ async fn answer(shared: Rc<Shared>, knock: Knock) {
         }
     };
     if connected.purpose == Purpose::Join {
-        return join::receive(&shared, &connected).await;
+        return newcomers::receive(&shared, &connected).await;
     }
     let remote = canonical(connected.connection.remote_address());
     let (control, peer) = match introduce(&shared, &connected, None).await {

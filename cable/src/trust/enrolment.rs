@@ -8,9 +8,9 @@ use mesh::roster::{
     Sealer as _, Standing,
 };
 
-use super::membership::{Effect, Heard, Membership, RosterError};
+use super::Trust;
 use super::kept::Writing;
-use super::{Inner, Trust};
+use super::membership::{Effect, Heard, Membership, RosterError};
 use crate::address::Target;
 use crate::calendar::unix_seconds;
 use crate::identity::{Identity, PublicKey};
@@ -100,16 +100,6 @@ pub fn request(token: &Token, session: &[u8; 32], own: PublicKey, name: &Name) -
     }
 }
 
-impl Inner {
-    fn mesh(&self) -> Result<&Membership, RosterError> {
-        self.membership.as_ref().ok_or(RosterError::NoMesh)
-    }
-
-    fn mesh_mut(&mut self) -> Result<&mut Membership, RosterError> {
-        self.membership.as_mut().ok_or(RosterError::NoMesh)
-    }
-}
-
 impl Trust {
     /// Makes an invitation: the token, to be handed over, and when it ends.
     ///
@@ -123,7 +113,8 @@ impl Trust {
         let mut inner = self.inner();
         let mesh = inner.mesh_mut()?;
         let now = unix_seconds();
-        let token = Token::generate(mesh.mesh_id(), addresses).ok_or(RosterError::Random)?;
+        let token = Token::generate(mesh.mesh_id(), mesh.key().into(), addresses)
+            .ok_or(RosterError::Random)?;
         let expires = now.saturating_add(offer.expires.as_secs().max(1));
         let invitation = Invitation {
             name: offer.name.as_deref().map(Name::lossy).unwrap_or_default(),
@@ -206,48 +197,6 @@ impl Trust {
         let name = |key| mesh.roster.name_of(&key).unwrap_or_default();
         let welcome = Welcome { name: name(stranger.into()), by: name(mesh.key()) };
         Ok(Honoured { welcome, roster: mesh.messages() })
-    }
-
-    /// Whether this node may enter a mesh now: it would not leave other members of its own behind.
-    ///
-    /// # Errors
-    /// [`RosterError::OtherMembers`].
-    pub fn may_enter(&self, wanted: MeshId) -> Result<(), RosterError> {
-        let inner = self.inner();
-        let mesh = inner.mesh()?;
-        let own = mesh.key();
-        let is_out = !matches!(mesh.roster.standing(&own, unix_seconds()), Standing::Member(_));
-        if mesh.mesh_id() == wanted || is_out {
-            return Ok(());
-        }
-        let others: Vec<String> = mesh
-            .roster
-            .members(unix_seconds())
-            .filter(|(key, _)| *key != own)
-            .map(|(_, member)| member.name.as_str().to_owned())
-            .collect();
-        match &others[..] {
-            [] => Ok(()),
-            [some @ .., _] if some.len() > 3 => {
-                let named = others[..3].join(", ");
-                Err(RosterError::OtherMembers(format!("{named} and {} more", others.len() - 3)))
-            }
-            _ => Err(RosterError::OtherMembers(others.join(", "))),
-        }
-    }
-
-    /// Enters the mesh that has just let this node in.
-    ///
-    /// # Errors
-    /// [`RosterError`]; this node is then in the mesh in which it was.
-    pub fn enter(
-        &self,
-        wanted: MeshId,
-        founding: Founding,
-        entries: Vec<Entry>,
-        admitted_by: PublicKey,
-    ) -> Result<(), RosterError> {
-        self.inner().mesh_mut()?.enter(wanted, founding, entries, admitted_by.into())
     }
 
     /// Leaves the mesh: this node is alone in one of its own again.

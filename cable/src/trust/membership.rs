@@ -12,6 +12,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::calendar::unix_seconds;
+use crate::invitation::mesh_id;
+use crate::signer::{Signatures, Signer};
+use crate::store::StoreError;
 use aws_lc_rs::digest;
 use mesh::NodeKey;
 use mesh::message::{
@@ -21,10 +25,6 @@ use mesh::roster::{
     AuthorError, Entry, Forged, Founding, Membership as Member, Roster, Sealer as _, Standing,
     Statement,
 };
-use crate::calendar::unix_seconds;
-use crate::invitation::mesh_id;
-use crate::signer::{Signatures, Signer};
-use crate::store::StoreError;
 
 use super::kept::{self, RosterFile, Writing};
 
@@ -237,34 +237,8 @@ impl Membership {
         if forget_old(&mut roster, now) { self.commit(roster, Effect::Kept) } else { Ok(()) }
     }
 
-    /// Enters another mesh, or this one again, as `own` was just admitted to it.
-    pub(super) fn enter(
-        &mut self,
-        wanted: MeshId,
-        founding: Founding,
-        entries: Vec<Entry>,
-        admitted_by: NodeKey,
-    ) -> Result<(), RosterError> {
-        if mesh_id(&founding) != wanted {
-            return Err(RosterError::WrongMesh("it was founded by somebody else"));
-        }
-        let now = unix_seconds();
-        let mut roster = if founding == *self.roster.founding() {
-            self.roster.clone()
-        } else {
-            Roster::new(founding)
-        };
-        roster.merge(entries, now, &Signatures)?;
-        if !roster.has_authority(&admitted_by) {
-            return Err(RosterError::WrongMesh("whoever answered is no administrator of it"));
-        }
-        if !matches!(roster.standing(&self.signer.key(), now), Standing::Member(_)) {
-            return Err(RosterError::WrongMesh("it does not list this node as a member"));
-        }
-        self.commit(roster, Effect::Kept)
-    }
-
-    fn commit(&mut self, roster: Roster, effect: Effect) -> Result<(), RosterError> {
+    /// Takes a roster in the place of the one before.
+    pub(super) fn commit(&mut self, roster: Roster, effect: Effect) -> Result<(), RosterError> {
         let turn = self.turn + 1;
         let result = match &self.file {
             Some(file) => Writing::new(file, turn, &roster).carry_out(),

@@ -107,7 +107,8 @@ fn what_is_no_good_is_refused_with_the_reason_on_both_ends() {
         foreign.addresses = vec![a.address().into()];
         assert_eq!(refused(&foreign).await, JoinRefusal::OtherMesh);
 
-        let guessed = Token::generate(a.trust.mesh_id().unwrap(), vec![a.address().into()]);
+        let addresses = vec![a.address().into()];
+        let guessed = Token::generate(a.trust.mesh_id().unwrap(), a.key, addresses);
         assert_eq!(refused(&guessed.unwrap()).await, JoinRefusal::Unknown);
 
         let back = invite(&a, Roles::SWITCH);

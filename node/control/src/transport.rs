@@ -36,8 +36,11 @@ pub const STALL_LIMIT: Duration = Duration::from_secs(1);
 /// How long a client may say nothing before its place is given to another.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long a client waits for an answer; every request is answered at once.
+/// How long a client waits for an answer; nearly every request is answered at once.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The same where the node asks other nodes.
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a request leads to.
 #[derive(Debug)]
@@ -247,6 +250,11 @@ impl Client {
     /// # Errors
     /// [`AskError`].
     pub fn ask(&mut self, request: &Request) -> Result<Answer, AskError> {
+        let limit = match request {
+            Request::Join { .. } => JOIN_LIMIT,
+            _ => ANSWER_LIMIT,
+        };
+        self.reader.get_ref().set_read_timeout(Some(limit)).map_err(|err| self.broken(err))?;
         let mut line = message::encode_request(request);
         line.push('\n');
         let written = self.reader.get_mut().write_all(line.as_bytes());
