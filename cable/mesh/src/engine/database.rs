@@ -191,7 +191,10 @@ impl Database {
             };
         };
         let run = record.version.incarnation;
+        // One that is out of reach has nobody beside it: what is left of the key is the node.
+        let is_reachable = node.is_reachable();
         if let Some((instance, until)) = &mut node.refused
+            && is_reachable
             && *instance == run.instance
             && now < *until
         {
@@ -269,7 +272,7 @@ impl Database {
         if run != node.incarnation {
             let before = node.incarnation;
             if before.instance != run.instance {
-                installed.cloned = node.is_duel(run.instance, now);
+                installed.cloned = node.is_reachable() && node.is_duel(run.instance, now);
                 if installed.cloned && run.instance > before.instance {
                     node.refused = Some((run.instance, now + CLONE_REFUSED));
                     return Err(RefusalReason::Cloned);

@@ -83,6 +83,25 @@ fn of_two_nodes_with_one_key_the_first_stays_and_the_others_hear_of_it() {
 }
 
 #[test]
+fn when_the_copy_that_was_listened_to_has_gone_the_original_is_taken_back() {
+    let mut lab = Lab::new(4);
+    lab.boot(0, 1, 7);
+    for node in 1..4 {
+        lab.cable(node - 1, node, ms(2));
+    }
+    lab.run(secs(5));
+    // The copy draws the lower instance, as it may when it starts within the same second.
+    lab.nodes.push(None);
+    lab.boot_with(4, Lab::config(0, 2, 0));
+    let cable = lab.cable(4, 3, ms(2));
+    lab.run(secs(10));
+    lab.kill(4);
+    lab.close(cable);
+    lab.run(secs(5));
+    lab.assert_whole(&[0, 1, 2, 3]);
+}
+
+#[test]
 fn two_nodes_with_one_nick_both_take_another() {
     let mut lab = Lab::new(3);
     let mut config = Lab::config(2, 1, 0);
