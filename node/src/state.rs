@@ -4,9 +4,17 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// A program that a killed node was just starting has a copy of the lock until it is another program:
+/// so often, and for so long each time, one that nobody holds any more is waited for.
+const PATIENCE: u32 = 40;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Holds a state directory until it is dropped, or the process ends in whatever way.
 #[derive(Debug)]
@@ -32,9 +40,16 @@ impl StateLock {
             .with_context(|| {
                 format!("cannot write in the state directory {shown}; choose another with --state")
             })?;
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut patience = PATIENCE;
+        while rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
+            file.rewind()?;
             let _ = file.read_to_string(&mut holder);
+            if !is_alive(holder.trim()) && patience > 0 {
+                patience -= 1;
+                pause();
+                continue;
+            }
             bail!(
                 "the state directory {shown} is in use by vdenode process {}; stop it, or give this node another --name or --state",
                 holder.trim()
@@ -45,6 +60,17 @@ impl StateLock {
         writeln!(file, "{}", std::process::id())?;
         Ok(Self { _file: file })
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a lock is free but asking")]
+fn pause() {
+    std::thread::sleep(PAUSE);
+}
+
+/// Whether a process with the number in `holder` runs.
+fn is_alive(holder: &str) -> bool {
+    let pid = holder.parse().ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 /// Whoever can write in the directory can exchange the key and the lists in it.
@@ -74,6 +100,24 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_lock_that_a_dead_node_leaves_to_a_child_for_a_moment_is_waited_for() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("state");
+        let held = StateLock::take(&directory).unwrap();
+        assert!(StateLock::take(&directory).is_err(), "its holder lives");
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        fs::write(directory.join("lock"), dead.id().to_string()).unwrap();
+        let child = std::thread::spawn(move || {
+            pause();
+            pause();
+            drop(held);
+        });
+        StateLock::take(&directory).unwrap();
+        child.join().unwrap();
+    }
 
     #[test]
     fn a_directory_in_which_others_write_is_refused_with_what_to_do() {
