@@ -170,7 +170,7 @@ is_blocked() { # is_blocked COUNT: so many ports of a and b are
 
 # Four hosts in a ring; the taps of a and b are in bridges, which a third one joins.
 loops() {
-    local number=0 pair pinging start
+    local number=0 pair pinging asking start
     tapped a 1; tapped b 2; tapped c 3; tapped d 4
     for pair in "a b" "b c" "c d" "d a"; do
         # shellcheck disable=SC2086
@@ -201,9 +201,12 @@ loops() {
         sleep 0.5
         start=$EPOCHREALTIME
         on outside ip link set to-b up
+        # It speaks to all as well, for nobody has that address: this goes around.
+        on c ping -n -i 0.3 -c 5 -W 1 10.99.0.77 >"$work/asks.log" 2>&1 &
+        asking=$!
         until_true "one end to be blocked" is_blocked 1
         figure loop "until one end is blocked" "$(calc %.2f "$EPOCHREALTIME - $start")" s
-        wait "$pinging" || true
+        wait "$pinging" "$asking" || true
         figure loop "loss of others' pings" "$(sed -n 's/.* \([0-9.]*\)% packet loss.*/\1/p' "$work/ping.log")" %
         on outside ip link set to-b down
         until is_blocked 0; do sleep 0.1; done
