@@ -12,6 +12,8 @@
 //! | when this node is the gateway and when another is | `role.rs` |
 //! | the interface, what is read of the host's routes | `interface.rs` |
 //! | which frames go to the DHCP server | `port.rs` |
+//! | behind which port a machine is that asks for an address | `places.rs` |
+//! | whether somebody has the gateway's address already | `ownership.rs` |
 //! | when leases are on disk | `lease_file.rs` |
 //! | how much the log says of leases | `chronicle.rs` |
 //! | what `vdecable leases` and `forward` do | `requests.rs`, `forwards.rs` |
@@ -30,7 +32,9 @@ mod ipv6;
 mod lease_file;
 mod nat;
 mod nft;
+mod ownership;
 mod passage;
+mod places;
 mod port;
 mod requests;
 mod resolver;
@@ -47,7 +51,7 @@ use anyhow::{Context as _, bail};
 use arrayvec::ArrayVec;
 use ether::MacAddr;
 use fabric::PortId;
-use gateway::dhcp::{Event, Server, Source, StoreError, Ticket};
+use gateway::dhcp::{Event, Server, StoreError, Ticket};
 use gateway::ra::Advertiser;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -62,6 +66,7 @@ use interface::Netlink;
 use ipv6::Ipv6;
 use lease_file::LeaseFile;
 use nat::Nat;
+use places::Places;
 pub(crate) use port::{Course, Inbox};
 pub(crate) use requests::handle as handle_request;
 use resolver::Resolver;
@@ -105,6 +110,9 @@ pub(crate) struct Gateway {
     sysctls: RefCell<Option<Sysctls>>,
     standing: RefCell<Standing>,
     chronicle: RefCell<Chronicle>,
+    places: RefCell<Places>,
+    /// Told when another node is to be asked for a place.
+    unplaced: Notify,
     waiting: RefCell<Vec<Waiting>>,
     /// The write that is under way.
     storing: Cell<Option<Ticket>>,
@@ -135,7 +143,13 @@ async fn check(config: &GatewayConfig) -> anyhow::Result<()> {
 }
 
 /// Sets the gateway's services up. Nothing is left of them when that fails.
-async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Gateway>> {
+///
+/// `succeeds` says that another node may have served before, of whose leases nothing is known.
+async fn start(
+    shard: &Rc<Shard>,
+    config: GatewayConfig,
+    succeeds: bool,
+) -> anyhow::Result<Rc<Gateway>> {
     let (host_changed, interface_gone) = (Rc::new(Notify::new()), Rc::new(Notify::new()));
     let mut tasks = JoinSet::new();
     let netlink = Netlink::connect(host_changed.clone(), &mut tasks)?;
@@ -151,13 +165,17 @@ async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Ga
         inbox.clone(),
         interface_gone.clone(),
     )?;
-    let addresses = |mac| ipv6.map(|ipv6| ipv6.addresses(mac)).unwrap_or_default();
-    let mac = netlink.configure(&config, addresses).await?;
+    let mac = netlink.bring_up(&config, ipv6.is_some()).await?;
+    ownership::check(shard, &config, (plug.port(), mac), &inbox).await?;
+    netlink.assign(&config, ipv6.map(|ipv6| ipv6.addresses(mac)).unwrap_or_default()).await?;
 
     let (file, loaded) = LeaseFile::open(&config.state.join("leases.log"))?;
     let dhcp = config.dhcp(mac);
-    let server =
+    let mut server =
         Server::new(dhcp, loaded, clocks::boot_id(), clocks::now()).context("--gateway")?;
+    if succeeds {
+        server.expect_unknown_leases(clocks::now());
+    }
     let server = Rc::new(RefCell::new(server));
     let resolver = Resolver::start(&config, ipv6, server.clone(), &mut tasks).await?;
 
@@ -186,6 +204,8 @@ async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Ga
         nat,
         standing: RefCell::default(),
         chronicle: RefCell::default(),
+        places: RefCell::default(),
+        unplaced: Notify::new(),
         waiting: RefCell::default(),
         storing: Cell::new(None),
         wake: Notify::new(),
@@ -198,6 +218,7 @@ async fn start(shard: &Rc<Shard>, config: GatewayConfig) -> anyhow::Result<Rc<Ga
     gateway.look_at_host(shard).await;
     tasks.spawn_local(upkeep::follow(shard.clone(), gateway.clone()));
     tasks.spawn_local(announce(shard.clone(), gateway.clone()));
+    tasks.spawn_local(places::ask(shard.clone(), gateway.clone()));
     tasks.spawn_local(serve(shard.clone(), gateway.clone(), file));
     *gateway.tasks.borrow_mut() = tasks;
     tracing::info!(
@@ -260,12 +281,7 @@ impl Gateway {
 
     /// Sends frames from the gateway's port to the machines.
     fn send(&self, shard: &Shard, frames: impl Iterator<Item = Vec<u8>>) {
-        let mut frames = frames.peekable();
-        while frames.peek().is_some() {
-            let batch: ArrayVec<Vec<u8>, BATCH> = frames.by_ref().take(BATCH).collect();
-            let batch: Frames<'_> = batch.iter().map(|bytes| Frame::plain(bytes)).collect();
-            shard.plane.borrow_mut().relay_all(self.port, &batch, driver::now());
-        }
+        send_from(shard, self.port, frames);
     }
 
     /// Tells machines of IPv6 what is due by now.
@@ -300,8 +316,8 @@ impl Gateway {
     fn turn(&self, shard: &Shard, file: &LeaseFile, done: &mpsc::Sender<lease_file::Stored>) {
         let now = clocks::now();
         let mut server = self.server.borrow_mut();
-        for (frame, node) in std::iter::from_fn(|| self.inbox.take()).take(BATCH) {
-            server.handle_frame(&frame, Source { node: node.get().into(), port: 0 }, now);
+        for (frame, source) in std::iter::from_fn(|| self.next_frame(shard)).take(BATCH) {
+            server.handle_frame(&frame, source, now);
             if let Some(advertiser) = &mut *self.advertiser.borrow_mut() {
                 advertiser.handle_frame(&frame, driver::now());
             }
@@ -315,19 +331,19 @@ impl Gateway {
         let events: Vec<Event> = std::iter::from_fn(|| server.poll_event()).collect();
         drop(server);
         for event in &events {
-            self.tell(event);
+            self.tell(shard, event);
         }
         if events.iter().any(changes_names) {
             self.follow_names();
         }
     }
 
-    fn tell(&self, event: &Event) {
+    fn tell(&self, shard: &Shard, event: &Event) {
         let is_of_one_lease = changes_names(event) || matches!(event, Event::Conflict { .. });
         if is_of_one_lease && !self.chronicle.borrow_mut().admits(driver::now()) {
             tracing::debug!(?event, "one lease of many");
         } else {
-            tell(event);
+            tell(shard, event);
         }
     }
 
@@ -340,6 +356,15 @@ impl Gateway {
             // Whoever asked may have left.
             let _ = tell.send(result.map(drop));
         }
+    }
+}
+
+fn send_from(shard: &Shard, port: PortId, frames: impl Iterator<Item = Vec<u8>>) {
+    let mut frames = frames.peekable();
+    while frames.peek().is_some() {
+        let batch: ArrayVec<Vec<u8>, BATCH> = frames.by_ref().take(BATCH).collect();
+        let batch: Frames<'_> = batch.iter().map(|bytes| Frame::plain(bytes)).collect();
+        shard.plane.borrow_mut().relay_all(port, &batch, driver::now());
     }
 }
 
@@ -358,7 +383,7 @@ async fn serve(shard: Rc<Shard>, gateway: Rc<Gateway>, file: LeaseFile) {
     let (done, mut stored) = mpsc::channel(1);
     loop {
         gateway.turn(&shard, &file, &done);
-        if !gateway.inbox.is_empty() {
+        if !gateway.inbox.is_empty() || gateway.places.borrow().has_ready() {
             // The frames that wait must not keep the disk's report waiting.
             if let Ok(stored) = stored.try_recv() {
                 gateway.handle_stored(stored);
@@ -387,7 +412,7 @@ fn changes_names(event: &Event) -> bool {
     matches!(event, Event::Given(_) | Event::Released(_) | Event::Expired(_) | Event::Declined(_))
 }
 
-fn tell(event: &Event) {
+fn tell(shard: &Shard, event: &Event) {
     match event {
         Event::Given(lease) => tracing::info!(
             address = %lease.address,
@@ -411,6 +436,17 @@ fn tell(event: &Event) {
         Event::PoolExhausted { station } => tracing::warn!(
             mac = %station,
             "no address is left; widen the subnet of --gateway, or shorten --lease-time"
+        ),
+        Event::PortFull { source, station, limit } => tracing::warn!(
+            place = Gateway::place_name(shard, *source),
+            mac = %station,
+            limit,
+            "a port has as many addresses as one may and asks for more; --leases-per-port allows more"
+        ),
+        Event::AddressClaimed { station, source } => tracing::warn!(
+            mac = %station,
+            place = Gateway::place_name(shard, *source),
+            "another machine says that the gateway's address is its; give it another one"
         ),
         Event::NotDurable(err) => tracing::warn!(
             %err,

@@ -10,6 +10,7 @@ use control::Answer;
 use control::status::CableStatus;
 use ether::{MacAddr, VlanId};
 use fabric::{Location, PortId, Snapshot};
+use mesh::Nick;
 use mesh::authority::NodeKey;
 use mesh::engine::{CableView, EchoError, EchoOutcome, NodeView, PortState};
 use mesh::packet::SeenStation;
@@ -256,6 +257,27 @@ async fn stations_of(
         }
     }
     seen
+}
+
+/// What another node says of some of its untagged stations, the given one first if it has it. `None`:
+/// it does not answer.
+pub(crate) async fn stations_at(
+    shard: &Shard,
+    node: Nick,
+    from: MacAddr,
+) -> Option<Vec<SeenStation>> {
+    for _ in 0..ANSWER_TRIES {
+        let asked = {
+            let mut plane = shard.plane.borrow_mut();
+            let nodes = plane.mesh().nodes(now());
+            let key = nodes.iter().find(|known| known.nick == node)?.key;
+            plane.ask_stations(&key, (VlanId::ZERO, from), ANSWER_PATIENCE, now())?
+        };
+        if let Ok(Some(answer)) = asked.await {
+            return Some(answer.stations);
+        }
+    }
+    None
 }
 
 /// The station that would be next in the order of VLAN and address.

@@ -35,7 +35,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
     let gateway = shard.role.gateway();
     warnings.extend(notices);
     warnings.extend(shard.role.obstacle());
-    warnings.extend(gateway.iter().flat_map(|gateway| gateway.warnings()));
+    warnings.extend(gateway.iter().flat_map(|gateway| gateway.warnings(shard)));
     Status {
         name: shard.name.clone(),
         key: shard.identity.public().to_string(),

@@ -39,7 +39,7 @@ fn killed_from(scene: &Scene, kills: u32, seed: u64) -> Result<()> {
     let setup = setup.argument("--no-listen").argument("--stream");
     // All of the crowd is at one port, and the gateway's own shall be open at once.
     let setup = setup.argument(&stream.to_string_lossy()).argument("--no-storm-control");
-    let setup = setup.argument("--no-probes");
+    let setup = setup.argument("--no-probes").argument("--leases-per-port").argument("2000");
     let mut node = setup.start(scene)?;
     let mut crowd = Crowd::new(CROWD, seed);
     let mut most = 0;

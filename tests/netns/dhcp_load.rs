@@ -25,7 +25,8 @@ struct Bench {
 impl Bench {
     fn new(scene: &Scene) -> Result<Self> {
         // A relay agent, which `perfdhcp` is, has an address; nobody is given that one.
-        let lan = Lan::start_with(scene, "10.77.0.1/20", &[])?;
+        let words = ["--leases-per-port", "4000"];
+        let lan = Lan::start_with(scene, "10.77.0.1/20", &words)?;
         let vm = Vm::plug_in(scene, &lan.far, "perfdhcp")?;
         lan.gateway.ask(&["lease", "add", "10.77.15.254", &vm.mac])?;
         vm.netns.add_address("eth0", "10.77.15.254/20")?;

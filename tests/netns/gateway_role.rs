@@ -1,8 +1,12 @@
 //! A mesh has one gateway: what happens to the second.
 
-use anyhow::{Result, ensure};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use lab::lan::{Vm, script};
 use lab::node::{CABLE_UP, Setup, trust_each_other};
-use lab::{Node, Scene, Suite, wait_until};
+use lab::process::Signal;
+use lab::{Node, Process, Scene, Suite, wait_until};
 
 use crate::gateway::{SOON, World, gateway_node};
 
@@ -10,12 +14,30 @@ use crate::gateway::{SOON, World, gateway_node};
 const SECOND: &str = "vdegw-second";
 
 pub(crate) fn trials(suite: Suite) -> Suite {
-    suite.trial(
-        "a_second_gateway_gives_way_to_the_first_and_both_names_are_told",
-        &["nft"],
-        second_gateway,
-    )
+    suite
+        .trial(
+            "a_second_gateway_gives_way_to_the_first_and_both_names_are_told",
+            &["nft"],
+            second_gateway,
+        )
+        .trial(
+            "machines_keep_their_addresses_when_the_second_gateway_takes_over",
+            &["nft", "udhcpc", "vde_plug2tap"],
+            takeover,
+        )
 }
+
+/// `udhcpc` runs this for as long as it lives.
+const LIFE_SCRIPT: &str = "#!/bin/sh
+echo \"udhcpc says $1 ${ip:-}\"
+case $1 in
+bound|renew) ip address replace $ip/$mask dev $interface ;;
+deconfig|leasefail|nak) ip address flush dev $interface ;;
+esac
+";
+
+/// How long the second gateway takes at most: half a minute of silence, and to notice and to start.
+const TAKEOVER: Duration = Duration::from_secs(60);
 
 fn refused(node: &Node) -> Result<bool> {
     let warnings = node.status()?["warnings"].to_string();
@@ -64,5 +86,64 @@ fn second_gateway(scene: &Scene) -> Result<()> {
     ensure!(first.ask(&["leases"]).is_ok(), "a restart cost the first one its place");
     second.wait_cable_up(CABLE_UP)?;
     ensure!(!refused(&first)? && refused(&second)?, "the places were swapped");
+    Ok(())
+}
+
+fn wait_known(gateway: &Node, vm: &Vm, address: &str) -> Result<()> {
+    wait_until("the machine's lease to be known", SOON, || {
+        let leases = gateway.leases()?;
+        let lease = leases.iter().find(|lease| lease["mac"] == vm.mac.as_str());
+        Ok(lease.is_some_and(|lease| lease["state"] == "bound" && lease["address"] == address))
+    })
+    .with_context(|| format!("{:?}", gateway.leases()))
+}
+
+fn takeover(scene: &Scene) -> Result<()> {
+    let world = World::new()?;
+    let mut first = gateway_node(scene, &world)?;
+    let second = Setup::inside("second", &world.machine);
+    let second = second.argument("--gateway").argument("10.77.0.1/24").start(scene)?;
+    let far = Setup::inside("far", &world.machine).argument("--no-listen").start(scene)?;
+    for (one, other) in [(&first, &second), (&first, &far), (&second, &far)] {
+        trust_each_other(one, other)?;
+    }
+    far.connect("10.99.0.1")?;
+    far.connect("10.99.0.2")?;
+    wait_until("the second gateway to give way", SOON, || refused(&second))?;
+
+    let old = Vm::plug_in(scene, &far, "old")?;
+    let script = script(scene, "life.sh", LIFE_SCRIPT)?;
+    let mut udhcpc = old.netns.command("udhcpc");
+    udhcpc.args(["-i", "eth0", "-f", "-t", "10", "-T", "1", "-A", "1", "-s"]).arg(script);
+    let mut udhcpc = Process::spawn(scene, "udhcpc", &mut udhcpc)?;
+    let address = old.wait_address()?;
+    let address = address.split('/').next().context("no address")?;
+
+    first.kill()?;
+    wait_until("the second gateway to take over", TAKEOVER, || {
+        Ok(second.ask(&["leases"]).is_ok())
+    })?;
+    // The second gateway has never heard of it, and does not give it to somebody else.
+    let new = Vm::plug_in(scene, &far, "new")?;
+    new.lease(scene, "new", &["-r", address], ":")?;
+    let other = new.address()?.context("no address")?;
+    ensure!(!other.starts_with(&format!("{address}/")), "{address} was given to a second machine");
+
+    udhcpc.signal(Signal::USR1)?;
+    wait_known(&second, &old, address)?;
+    let said = udhcpc.log();
+    ensure!(said.matches("udhcpc says deconfig").count() == 1, "it lost its address: {said}");
+    ensure!(old.address()?.is_some_and(|has| has.starts_with(&format!("{address}/"))), "{said}");
+
+    // The first one takes its place again, and machines notice nothing of that either.
+    first.start(scene)?;
+    wait_until("the second gateway to give way again", SOON, || refused(&second))?;
+    udhcpc.signal(Signal::USR1)?;
+    wait_known(&first, &old, address)?;
+    let (bare, _) = other.split_once('/').context("no prefix length")?;
+    new.lease(scene, "new", &["-r", bare], ":")?;
+    ensure!(new.address()?.as_ref() == Some(&other), "{other} became {:?}", new.address()?);
+    let said = udhcpc.log();
+    ensure!(said.matches("udhcpc says deconfig").count() == 1, "it lost its address: {said}");
     Ok(())
 }

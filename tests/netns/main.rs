@@ -8,6 +8,7 @@ mod dhcp_faults;
 mod dhcp_load;
 mod faults;
 mod gateway;
+mod gateway_abuse;
 mod gateway_guards;
 mod gateway_host;
 mod gateway_ipv6;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         dhcp_faults::trials,
         gateway_role::trials,
         gateway_guards::trials,
+        gateway_abuse::trials,
         gateway_host::trials,
         gateway_ipv6::trials,
         gateway_missing::trials,

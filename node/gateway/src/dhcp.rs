@@ -22,6 +22,7 @@
 mod admin;
 mod answer;
 mod config;
+mod conflict;
 mod event;
 mod message;
 mod options;
@@ -29,7 +30,7 @@ mod reply;
 mod store;
 mod table;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -47,28 +48,18 @@ use crate::hostname::Hostname;
 use crate::lease_log::Loaded;
 use crate::time::{BootId, Now};
 use crate::wire::{Arp, Datagram, NoDatagram};
+use conflict::Probes;
 use message::{Kind, Malformed, Request};
 use options::Standard;
 use store::{Due, Manner, Pending};
-use table::{Binding, State, Table};
+use table::{State, Table};
 
 /// IANA, Service Names: `bootps` and `bootpc`.
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
 
-/// How long an answer to an ARP probe may take; twice a slow wide-area cable.
-const PROBE_TIME: Duration = Duration::from_millis(200);
-
 /// How long an address is known to be good for the client that it was probed for.
 const VERIFIED: Duration = Duration::from_secs(60);
-
-/// How many probes may run at once. Beyond, which is 320 new clients a second, addresses are
-/// offered unprobed: a storm of clients must be served, and a conflict is found by their own
-/// probes.
-const MAX_PROBES: usize = 64;
-
-/// How many addresses are tried for one DISCOVER; then the client's next one goes on.
-const MAX_TRIES: u8 = 3;
 
 /// How often the operator hears of the same trouble.
 const ALARM_INTERVAL: Duration = Duration::from_secs(60);
@@ -85,17 +76,19 @@ pub struct Server {
     boot: BootId,
     now: Now,
     table: Table,
-    probes: BTreeMap<Ipv4Addr, Probe>,
+    probes: Probes,
     store: Pending,
     transmit: VecDeque<Vec<u8>>,
     events: VecDeque<Event>,
     counters: Counters,
     exhausted_alarm: Option<Duration>,
     rogue_alarm: Option<Duration>,
+    /// The last claim to our own address.
+    claim: Option<(Duration, MacAddr, Source)>,
 }
 
 /// A client's message and where it came from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Inbound<'a> {
     request: Request<'a>,
     source: Source,
@@ -103,14 +96,6 @@ struct Inbound<'a> {
     station: MacAddr,
     /// The IPv4 source.
     from: Ipv4Addr,
-}
-
-/// A DISCOVER whose answer waits for silence.
-#[derive(Debug)]
-struct Probe {
-    until: Duration,
-    tries: u8,
-    inbound: Inbound<'static>,
 }
 
 impl Server {
@@ -126,23 +111,36 @@ impl Server {
         let sound = if log.damage.is_serious() { 0 } else { log.valid_len };
         let mut server = Self {
             standard: Standard::new(&config),
-            table: Table::new(config.pool()),
+            table: Table::new(config.pool(), config.leases_per_port),
             config,
             boot,
             now,
-            probes: BTreeMap::new(),
+            probes: Probes::default(),
             store: Pending::new(sound),
             transmit: VecDeque::new(),
             events: VecDeque::new(),
             counters: Counters::default(),
             exhausted_alarm: None,
             rogue_alarm: None,
+            claim: None,
         };
         for reservation in server.config.reservations.clone() {
             server.keep(reservation, true)?;
         }
         server.restore(log.leases);
+        if log.damage.is_serious() {
+            server.expect_unknown_leases(now);
+        }
         Ok(server)
+    }
+
+    /// There may be leases that the log does not tell of: another server had this wire meanwhile, or
+    /// part of the log is lost. For as long as a lease lasts no address is given to a client that did
+    /// not have it without a probe, whatever crowd is waiting.
+    pub fn expect_unknown_leases(&mut self, now: Now) {
+        self.advance(now);
+        let time = self.config.lease_time.finite().unwrap_or(Duration::MAX);
+        self.probes.be_careful_until(self.now.since_boot.saturating_add(time));
     }
 
     /// Takes a frame from the wire.
@@ -157,8 +155,7 @@ impl Server {
             return;
         }
         if let Some(arp) = Arp::parse(frame) {
-            self.handle_arp(arp);
-            return;
+            return self.handle_arp(arp, source);
         }
         let datagram = match Datagram::parse(frame) {
             Ok(datagram) => datagram,
@@ -182,16 +179,7 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Now) {
         self.advance(now);
         let now = self.now.since_boot;
-        let silent: Vec<_> =
-            self.probes.iter().filter(|(_, probe)| probe.until <= now).map(|(at, _)| *at).collect();
-        for address in silent {
-            let probe = self.probes.remove(&address).expect("it was found just now");
-            if let Some(binding) = self.table.get(address) {
-                let verified_until = now + VERIFIED;
-                self.table.put(address, Binding { verified_until, ..binding.clone() });
-            }
-            self.answer_discover(address, &probe.inbound);
-        }
+        self.end_probes();
         while let Some(address) = self.table.due(now) {
             self.end(address);
         }
@@ -203,8 +191,8 @@ impl Server {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let probes = self.probes.values().map(|probe| probe.until).min();
-        let deadlines = [probes, self.table.next_deadline(), self.store.next_deadline()];
+        let deadlines =
+            [self.probes.next_deadline(), self.table.next_deadline(), self.store.next_deadline()];
         let next = deadlines.into_iter().flatten().min()?;
         let wait = next.saturating_sub(self.now.since_boot);
         // A century is as good as never, where the clock ends before a lease.
@@ -270,6 +258,19 @@ impl Server {
         &self.config
     }
 
+    /// The ports that have as many addresses as one may and asked for more within the last minute,
+    /// and how many that is.
+    pub fn full_sources(&self) -> (usize, Vec<Source>) {
+        let since = self.now.since_boot.saturating_sub(ALARM_INTERVAL);
+        (self.table.limit(), self.table.refused_since(since))
+    }
+
+    /// Who said within the last minute that the gateway's own address is its.
+    pub fn claimant(&self) -> Option<(MacAddr, Source)> {
+        let (since, station, source) = self.claim?;
+        (!self.alarm_is_due(Some(since))).then_some((station, source))
+    }
+
     /// Who has this name now.
     pub fn address_of(&self, name: &Hostname) -> Option<Ipv4Addr> {
         let (address, binding) = self.table.of_name(name)?;
@@ -328,23 +329,6 @@ impl Server {
         }
     }
 
-    /// Somebody claims an address. If it is being probed, somebody has it, unless it is the client
-    /// for which it was probed.
-    fn handle_arp(&mut self, arp: Arp) {
-        let (station, address) = arp.sender;
-        let ours = station == self.config.gateway_mac;
-        let conflict = |probe: &Probe| !ours && probe.inbound.request.chaddr != station;
-        if !self.probes.get(&address).is_some_and(conflict) {
-            return;
-        }
-        let probe = self.probes.remove(&address).expect("it was found just now");
-        self.quarantine(address, station);
-        self.emit(Event::Conflict { address, station });
-        if probe.tries < MAX_TRIES {
-            self.offer_some(probe.inbound, probe.tries + 1);
-        }
-    }
-
     fn alarm_is_due(&self, last: Option<Duration>) -> bool {
         last.is_none_or(|last| self.now.since_boot >= last + ALARM_INTERVAL)
     }
@@ -354,10 +338,10 @@ impl Server {
         let Some(mut binding) = self.table.remove(address) else { return };
         match binding.state {
             State::Offered { lapsed: None, .. } => {
-                self.probes.remove(&address);
+                self.probes.cancel(address);
             }
             State::Offered { lapsed: Some(since), .. } => {
-                self.probes.remove(&address);
+                self.probes.cancel(address);
                 binding.state = State::Lapsed { since };
                 self.table.put(address, binding);
             }
@@ -374,16 +358,6 @@ impl Server {
             // The log needs no word: it says when the quarantine ends.
             State::Quarantined { .. } | State::Lapsed { .. } => {}
         }
-    }
-
-    fn quarantine(&mut self, address: Ipv4Addr, station: MacAddr) {
-        let until = self.now.since_boot + self.config.quarantine;
-        let client = crate::ClientKey::Hardware(station.0);
-        let state = State::Quarantined { until };
-        let (hostname, source, verified_until) = (None, None, Duration::ZERO);
-        let binding = Binding { client, station, hostname, source, state, verified_until };
-        self.table.put(address, binding);
-        self.store.note_lease(address);
     }
 
     const fn ignore(&mut self, reason: Ignored) {

@@ -91,8 +91,10 @@ pub enum RecordState {
     Bound,
     /// The client gave it back; it is remembered for it.
     Released,
-    /// Somebody else uses it.
+    /// A client found it in use by somebody else.
     Quarantined,
+    /// A station without a lease was seen to use it.
+    Used,
 }
 
 /// A reservation on disk.

@@ -33,4 +33,4 @@ pub use client::{ClientKey, ReservedFor};
 pub use hostname::{DomainName, Hostname};
 pub use subnet::Subnet;
 pub use time::{BootId, LeaseTime, Now, UtcTime};
-pub use wire::announcement;
+pub use wire::{announcement, claim_of, probe};

@@ -187,6 +187,16 @@ impl Arp {
     }
 }
 
+/// An ARP probe: asks who has `address` without claiming it (RFC 5227 2.1.1). `station` sends it.
+pub fn probe(station: MacAddr, address: Ipv4Addr) -> Vec<u8> {
+    Arp::probe(station, address)
+}
+
+/// The station that a frame says to have an address, and that; `None` when it says nothing of the kind.
+pub fn claim_of(frame: &[u8]) -> Option<(MacAddr, Ipv4Addr)> {
+    Some(Arp::parse(frame)?.sender)
+}
+
 /// An ARP announcement: whoever knows `address` elsewhere learns that it is at `station` now
 /// (RFC 5227 2.3).
 pub fn announcement(station: MacAddr, address: Ipv4Addr) -> Vec<u8> {

@@ -39,6 +39,14 @@ pub(crate) struct GatewayFlags {
     #[arg(long, value_name = "FIRST-LAST", requires = "gateway")]
     pub(crate) pool: Vec<String>,
 
+    /// Addresses that one port may have [default: a quarter of all, and 8 at least]
+    ///
+    /// Of any node. Who has more machines behind one port, as on another switch, or few addresses for
+    /// many ports, says so here. Those kept by `vdecable lease add` are always given.
+    #[arg(long, value_name = "NUMBER", requires = "gateway",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) leases_per_port: Option<u32>,
+
     /// Default router of machines, or `none`; repeatable, best first [default: the gateway]
     #[arg(long, value_name = "ADDRESS|none", requires = "gateway")]
     pub(crate) router: Vec<String>,

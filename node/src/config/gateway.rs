@@ -28,6 +28,8 @@ pub(crate) struct GatewayConfig {
     /// The domain of the machines' names.
     pub(crate) domain: DomainName,
     pub(crate) lease_time: LeaseTime,
+    /// How many addresses one port may have; none for the server's own default.
+    pub(crate) leases_per_port: Option<usize>,
     /// What machines are told beside their addresses.
     offered: Offered,
     /// Whether machines get out at all.
@@ -78,6 +80,10 @@ impl GatewayConfig {
             uplink: flags.uplink.as_deref().map(str::parse).transpose().context("--uplink")?,
             domain: flags.domain.parse().context("--domain")?,
             lease_time: LeaseTime::new(flags.lease_time),
+            leases_per_port: {
+                let given = flags.leases_per_port;
+                given.map(|number| usize::try_from(number).unwrap_or(usize::MAX))
+            },
             offered,
             masquerade: !flags.no_masquerade,
             lan: flags.lan,
@@ -98,6 +104,7 @@ impl GatewayConfig {
     pub(crate) fn dhcp(&self, mac: MacAddr) -> dhcp::Config {
         let mut dhcp = dhcp::Config::new(self.subnet, self.address, mac);
         dhcp.lease_time = self.lease_time;
+        dhcp.leases_per_port = self.leases_per_port;
         dhcp.domain = Some(self.domain.clone());
         dhcp.mtu = (self.mtu != 1500).then_some(self.mtu);
         self.offered.fill_in(&mut dhcp);

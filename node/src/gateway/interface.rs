@@ -11,7 +11,7 @@ use gateway::Subnet;
 use gateway::nft::Ipv6Network;
 use gateway::overlap::{self, HostRoute};
 use rtnetlink::packet_route::address::AddressHeaderFlags;
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType};
 use rtnetlink::{Handle, LinkUnspec, MulticastGroup, RouteMessageBuilder};
 use tokio::sync::Notify;
@@ -73,43 +73,59 @@ impl Netlink {
         overlap::check(config.subnet, &self.routes(&interface).await?.networks).context("--gateway")
     }
 
-    /// Gives the interface its addresses and MTU and brings it up. Gives its MAC address.
-    pub(super) async fn configure(
+    /// Gives the interface its MTU and brings it up, without an address. Gives its MAC address.
+    pub(super) async fn bring_up(
         &self,
         config: &GatewayConfig,
-        ipv6: impl FnOnce(MacAddr) -> Vec<Ipv6Addr>,
+        has_ipv6: bool,
     ) -> anyhow::Result<MacAddr> {
         let name = config.interface.to_string();
         let failed = || format!("cannot configure interface {name}");
-        let mut links = self.handle.link().get().match_name(name.clone()).execute();
-        let link = links.try_next().await.with_context(failed)?.with_context(failed)?;
+        let link = self.link(&name).await?;
         let index = link.header.index;
         let mac = link.attributes.iter().find_map(|attribute| match attribute {
             LinkAttribute::Address(octets) => octets.first_chunk::<6>().copied().map(MacAddr),
             _ => None,
         });
         let mac = mac.with_context(failed)?;
-        let (address, length) = (IpAddr::V4(config.address), config.subnet.prefix_len());
-        self.handle.address().add(index, address, length).execute().await.with_context(failed)?;
         // Machines are no routers for this host. Without IPv6 in the kernel there is no setting.
         let _ = sysctl::write(&format!("ipv6/conf/{name}/accept_ra"), "0");
-        let addresses = ipv6(mac);
-        if !addresses.is_empty() {
+        if has_ipv6 {
             // The kernel makes no link-local address beside ours.
             let _ = sysctl::write(&format!("ipv6/conf/{name}/addr_gen_mode"), "1");
         }
         let up = LinkUnspec::new_with_index(index).mtu(config.mtu.into()).up().build();
         self.handle.link().set(up).execute().await.with_context(failed)?;
+        Ok(mac)
+    }
+
+    /// Gives the interface its addresses.
+    pub(super) async fn assign(
+        &self,
+        config: &GatewayConfig,
+        ipv6: Vec<Ipv6Addr>,
+    ) -> anyhow::Result<()> {
+        let name = config.interface.to_string();
+        let failed = || format!("cannot give interface {name} its address");
+        let index = self.link(&name).await?.header.index;
+        let (address, length) = (IpAddr::V4(config.address), config.subnet.prefix_len());
+        self.handle.address().add(index, address, length).execute().await.with_context(failed)?;
         // Without a search for duplicates: the mesh keeps others from using them, and who listens there
         // need not wait.
-        for address in addresses {
+        for address in ipv6 {
             let mut add = self.handle.address().add(index, address.into(), 64);
             add.message_mut().header.flags |= AddressHeaderFlags::Nodad;
             add.execute().await.with_context(|| {
                 format!("cannot give {name} the IPv6 address {address}; is IPv6 switched off on this host? sysctl net.ipv6.conf.all.disable_ipv6 says so, and --ipv6 off does without")
             })?;
         }
-        Ok(mac)
+        Ok(())
+    }
+
+    async fn link(&self, name: &str) -> anyhow::Result<LinkMessage> {
+        let mut links = self.handle.link().get().match_name(name.to_owned()).execute();
+        let failed = || format!("cannot find interface {name}");
+        links.try_next().await.with_context(failed)?.with_context(failed)
     }
 
     /// The host's IPv4 routes, without those of the gateway's own interface.

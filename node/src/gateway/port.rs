@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
-use ether::VnetHeader;
 use ether::segment::{SegmentBuffer, split_into};
+use ether::{MacAddr, VnetHeader};
 use fabric::DropReason;
 use gateway::Subnet;
 use mesh::Nick;
@@ -17,12 +17,21 @@ const CAPACITY: usize = 4096;
 /// The longest frame for us: more than any client's message has. Longer ones are the host's.
 const LONGEST: usize = 2048;
 
-/// Frames for the DHCP server and the advertiser, each with the node where it entered the mesh.
+/// A frame for us.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) course: Course,
+    /// Where it entered the mesh.
+    pub(super) node: Nick,
+    pub(super) frame: Vec<u8>,
+}
+
+/// Frames for the DHCP server and the advertiser.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     /// Where clients send: to all, to all of the subnet, to the gateway.
     addresses: [Ipv4Addr; 3],
-    frames: RefCell<VecDeque<(Vec<u8>, Nick)>>,
+    frames: RefCell<VecDeque<Arrival>>,
     /// Frames that found it full.
     overflows: Cell<u64>,
     filled: Notify,
@@ -64,24 +73,31 @@ impl Inbox {
             if frame.len() > LONGEST { Course::Host } else { course_of(frame, &self.addresses) };
         match course {
             Course::Host => (course, Ok(())),
-            Course::Services | Course::Both => (course, self.keep(vnet, frame, ingress)),
+            Course::Services | Course::Both => (course, self.keep(course, vnet, frame, ingress)),
         }
     }
 
     #[cold]
-    fn keep(&self, vnet: VnetHeader, frame: &[u8], ingress: Nick) -> Result<(), DropReason> {
+    fn keep(
+        &self,
+        course: Course,
+        vnet: VnetHeader,
+        frame: &[u8],
+        node: Nick,
+    ) -> Result<(), DropReason> {
+        let arrival = |frame: &[u8]| Arrival { course, node, frame: frame.to_vec() };
         let mut frames = self.frames.borrow_mut();
         if frames.len() >= CAPACITY {
             self.overflows.set(self.overflows.get() + 1);
             return Err(DropReason::QueueFull);
         }
         if vnet.is_plain() {
-            frames.push_back((frame.to_vec(), ingress));
+            frames.push_back(arrival(frame));
         } else {
             // A guest's kernel leaves the checksum of its own DHCP client to the network card.
             let mut completed = SegmentBuffer::new();
             split_into(vnet, frame, &mut completed)?;
-            frames.extend(completed.iter().map(|frame| (frame.to_vec(), ingress)));
+            frames.extend(completed.iter().map(arrival));
         }
         self.filled.notify_one();
         Ok(())
@@ -93,8 +109,17 @@ impl Inbox {
     }
 
     /// The oldest frame.
-    pub(super) fn take(&self) -> Option<(Vec<u8>, Nick)> {
+    pub(super) fn take(&self) -> Option<Arrival> {
         self.frames.borrow_mut().pop_front()
+    }
+
+    /// Who of those whose frames wait says that an address is its, and its node; not `own`.
+    pub(super) fn find_claim(&self, address: Ipv4Addr, own: MacAddr) -> Option<(MacAddr, Nick)> {
+        let frames = self.frames.borrow();
+        frames.iter().find_map(|Arrival { node, frame, .. }| {
+            let (station, claimed) = gateway::claim_of(frame)?;
+            (claimed == address && station != own).then_some((station, *node))
+        })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -143,6 +168,8 @@ fn course_of(frame: &[u8], ours: &[Ipv4Addr]) -> Course {
 
 #[cfg(test)]
 mod tests {
+    use gateway::announcement;
+
     use super::*;
 
     fn udp(port: u16) -> Vec<u8> {
@@ -206,12 +233,31 @@ mod tests {
         let octets = [1, 0, 0, 0, 0, 0, 34, 0, 6, 0];
         let vnet = VnetHeader::parse(&octets).unwrap();
         assert_eq!(inbox.offer(vnet, &udp(67), nick), (Course::Services, Ok(())));
-        let (copy, from) = inbox.take().unwrap();
-        assert_eq!(from, nick);
+        let Arrival { course, node, frame: copy } = inbox.take().unwrap();
+        assert_eq!((course, node), (Course::Services, nick));
         assert_ne!(copy[14 + 20 + 6..], [0, 0]);
         let long = [&udp(67)[..], &[0; LONGEST]].concat();
         assert_eq!(inbox.offer(VnetHeader::PLAIN, &long, nick), (Course::Host, Ok(())));
         assert!(inbox.is_empty(), "memory is not a guest's to fill");
+    }
+
+    #[test]
+    fn a_claim_to_an_address_is_found_among_those_that_wait() {
+        let (inbox, nick) = (inbox(), Nick::new(7).unwrap());
+        let (own, other) = (MacAddr([2, 0, 0, 0, 0, 1]), MacAddr([2, 0, 0, 0, 0, 2]));
+        let address = Ipv4Addr::new(10, 0, 0, 1);
+        let frames = [
+            udp(67),
+            announcement(own, address),
+            announcement(other, Ipv4Addr::new(10, 0, 0, 9)),
+            gateway::probe(other, address),
+        ];
+        for frame in frames {
+            inbox.offer(VnetHeader::PLAIN, &frame, nick).1.unwrap();
+        }
+        assert_eq!(inbox.find_claim(address, own), None);
+        inbox.offer(VnetHeader::PLAIN, &announcement(other, address), nick).1.unwrap();
+        assert_eq!(inbox.find_claim(address, own), Some((other, nick)));
     }
 
     #[test]

@@ -242,15 +242,30 @@ impl Gateway {
     }
 
     /// What an operator should know and can change.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self, shard: &Shard) -> Vec<String> {
         let not_durable = self.server.borrow().not_durable();
         let not_durable = not_durable.map(|err| {
             format!("leases not durable: {err}; no new machine gets an address, renewals go on")
         });
         let masquerade = self.nat.as_ref().and_then(|nat| nat.trouble());
         let masquerade = masquerade.map(|why| format!("masquerade is not as it should be: {why}"));
+        let (limit, full) = self.server.borrow().full_sources();
+        let full = full.into_iter().map(|source| {
+            let place = Self::place_name(shard, source);
+            format!(
+                "{place} has {limit} addresses, which is what one port may have, and asks for more; \
+                 vdenode --leases-per-port allows more"
+            )
+        });
+        let claim = self.server.borrow().claimant().map(|(station, source)| {
+            let place = Self::place_name(shard, source);
+            format!(
+                "{station} says that the gateway's address is its ({place}); give that machine \
+                 another one"
+            )
+        });
         let standing = self.standing.borrow().warnings.clone();
-        not_durable.into_iter().chain(masquerade).chain(standing).collect()
+        not_durable.into_iter().chain(masquerade).chain(full).chain(claim).chain(standing).collect()
     }
 }
 
@@ -268,7 +283,8 @@ fn place_of(lease: &Lease, plane: &Plane) -> Option<Place> {
         return Some(Place { node, port: port.map(|port| port.0) });
     }
     let source = lease.source?;
-    Some(Place { node: Nick::new(u32::try_from(source.node).ok()?)?, port: None })
+    let port = source.port.and_then(|port| u32::try_from(port).ok());
+    Some(Place { node: Nick::new(u32::try_from(source.node).ok()?)?, port })
 }
 
 /// How many machines a subnet has room for beside the gateway.

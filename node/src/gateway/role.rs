@@ -6,7 +6,7 @@
 //! Who sees an earlier claim that serves gives way at once, and takes over when no such claim has
 //! served for a while. Leases are not shared: after a takeover machines get addresses anew.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::path::Path;
 use std::rc::Rc;
@@ -19,6 +19,7 @@ use mesh::record::GatewayClaim;
 use serde::{Deserialize, Serialize};
 
 use super::ipv6::Ipv6;
+use super::ownership::AddressTaken;
 use super::{Gateway, check, clean_up, start};
 use crate::config::GatewayConfig;
 use crate::driver::{Shard, now, wall_clock};
@@ -107,12 +108,12 @@ pub(crate) async fn fill(
     check(&config).await?;
     let since = tenure(&config.state)?;
     let ipv6 = Ipv6::new(&config)?;
-    let claimant = Claimant { shard, config, since, ipv6 };
+    let claimant = Claimant { shard, config, since, ipv6, has_stood_by: Cell::new(false) };
     claimant.listen().await;
     let mut takeover_at = now() + TAKEOVER;
     match claimant.rival() {
         Some(rival) if rival.claim.is_active => claimant.stand_by(&rival),
-        _ => claimant.serve().await?,
+        _ => claimant.serve().await.or_else(|err| claimant.put_off(err))?,
     }
     ready();
     loop {
@@ -128,6 +129,8 @@ struct Claimant<'a> {
     config: GatewayConfig,
     since: u64,
     ipv6: Option<Ipv6>,
+    /// Whether another one served while this one ran.
+    has_stood_by: Cell<bool>,
 }
 
 impl Claimant<'_> {
@@ -165,15 +168,42 @@ impl Claimant<'_> {
     }
 
     async fn serve(&self) -> anyhow::Result<()> {
-        let gateway = start(self.shard, self.config.clone()).await?;
+        let succeeds = self.has_stood_by.get() || {
+            // It may have served while this one was away.
+            let gateways = self.shard.plane.borrow().mesh().gateways();
+            gateways.iter().any(|view| !view.is_own)
+        };
+        let gateway = start(self.shard, self.config.clone(), succeeds).await?;
         *self.shard.role.serving.borrow_mut() = Some(gateway);
         *self.shard.role.obstacle.borrow_mut() = None;
         self.claim(true);
         Ok(())
     }
 
+    /// Goes on without serving, when that may be mended while the node runs.
+    fn put_off(&self, err: anyhow::Error) -> anyhow::Result<()> {
+        if !err.is::<AddressTaken>() {
+            return Err(err);
+        }
+        self.note_failure(&err);
+        Ok(())
+    }
+
+    fn note_failure(&self, err: &anyhow::Error) {
+        let obstacle = format!("this node cannot be the gateway: {}", logging::in_one_line(err));
+        let before = self.shard.role.obstacle.borrow_mut().replace(obstacle.clone());
+        match before.as_ref() == Some(&obstacle) {
+            true => {}
+            // A guest's doing.
+            false if err.is::<AddressTaken>() => tracing::warn!("{obstacle}"),
+            false => tracing::error!("{obstacle}"),
+        }
+        self.shard.plane.borrow_mut().claim_gateway(None, now());
+    }
+
     /// Does not serve, because another node does.
     fn stand_by(&self, rival: &GatewayView) {
+        self.has_stood_by.set(true);
         self.claim(false);
         let event = Event::GatewayRefused {
             node: self.shard.reporter.own(self.shard),
@@ -214,11 +244,7 @@ impl Claimant<'_> {
             (None, _) if now < takeover_at => takeover_at,
             (None, _) => {
                 if let Err(err) = self.serve().await {
-                    let why = logging::in_one_line(&err);
-                    tracing::error!("this node cannot be the gateway: {why}");
-                    let obstacle = format!("this node cannot be the gateway: {why}");
-                    *self.shard.role.obstacle.borrow_mut() = Some(obstacle);
-                    self.shard.plane.borrow_mut().claim_gateway(None, now);
+                    self.note_failure(&err);
                 }
                 now + TAKEOVER
             }

@@ -9,7 +9,7 @@ use gateway::{Subnet, overlap};
 
 use super::interface::Routes;
 use super::ipv6::{self, Ipv6};
-use super::{Gateway, GatewayConfig, forwarding, nft};
+use super::{Gateway, GatewayConfig, forwarding, nft, ownership};
 use crate::cli::{Ipv6Flag, LanFlag};
 use crate::driver::{self, Shard};
 use crate::logging;
@@ -17,7 +17,8 @@ use crate::logging;
 /// How soon after a change is looked: routes rarely change one at a time.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// How often is looked anyhow: nobody tells when another firewall changes.
+/// How often is looked anyhow: nobody tells when another firewall changes. A node that serves writes
+/// down that it does, too.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// How many tables of others are looked at: each costs a process.
@@ -90,6 +91,11 @@ pub(super) async fn follow(shard: Rc<Shard>, gateway: Rc<Gateway>) {
 impl Gateway {
     /// Looks at routes, forwarding and firewalls, and does and says what follows from them.
     pub(super) async fn look_at_host(&self, shard: &Shard) {
+        ownership::note_service(&self.config.state);
+        // Who has the gateway's address and is silent answers: to be named by its node's guard, or here.
+        if !shard.plane.borrow().segment.bridge.is_blocked(self.port) {
+            self.send(shard, std::iter::once(::gateway::probe(self.mac, self.config.address)));
+        }
         let mut warnings = Vec::new();
         match self.netlink.routes(&self.config.interface.to_string()).await {
             Ok(routes) => {

@@ -240,7 +240,7 @@ fn discover(rounds: u32) {
     for round in 0..rounds {
         // The same clients again and again: the table stays as long as it is.
         let octets = discover_frame(round % 100);
-        server.handle_frame(black_box(&octets), Source { node: 1, port: 7 }, now);
+        server.handle_frame(black_box(&octets), Source { node: 1, port: Some(7) }, now);
         let mut answers = 0;
         while black_box(server.poll_transmit()).is_some() {
             answers += 1;

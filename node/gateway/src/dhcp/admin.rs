@@ -71,7 +71,7 @@ impl Server {
     /// [`NoSuchLease`] when nobody has it.
     pub fn remove_lease(&mut self, address: Ipv4Addr) -> Result<Ticket, NoSuchLease> {
         let binding = self.table.remove(address).ok_or(NoSuchLease(address))?;
-        self.probes.remove(&address);
+        self.probes.cancel(address);
         self.store.note_lease(address);
         if binding.is_live() {
             self.emit(Event::Released(self.lease(address, &binding)));
@@ -98,7 +98,7 @@ impl Server {
             State::Bound(term) if term.committed => (LeaseState::Bound, term.expires),
             State::Bound(term) => (LeaseState::Offered, term.expires),
             State::Lapsed { since } => (LeaseState::Lapsed, Some(since)),
-            State::Quarantined { until } => (LeaseState::Quarantined, Some(until)),
+            State::Quarantined { until, .. } => (LeaseState::Quarantined, Some(until)),
         };
         Lease {
             address,
@@ -168,7 +168,10 @@ impl Server {
             RecordState::Bound if !over => {
                 State::Bound(Term { time: record.time, expires: end, committed: true })
             }
-            RecordState::Quarantined => State::Quarantined { until: end.unwrap_or(now) },
+            RecordState::Quarantined | RecordState::Used => State::Quarantined {
+                until: end.unwrap_or(now),
+                is_declined: record.state == RecordState::Quarantined,
+            },
             RecordState::Bound | RecordState::Released => State::Lapsed { since },
         }
     }
@@ -208,8 +211,9 @@ impl Server {
     fn record(&self, address: Ipv4Addr, binding: &Binding) -> Option<LeaseRecord> {
         let (state, until, time) = match binding.state {
             State::Bound(term) => (RecordState::Bound, term.expires, term.time),
-            State::Quarantined { until } => {
-                (RecordState::Quarantined, Some(until), LeaseTime::new(self.config.quarantine))
+            State::Quarantined { until, is_declined } => {
+                let state = if is_declined { RecordState::Quarantined } else { RecordState::Used };
+                (state, Some(until), LeaseTime::new(self.config.quarantine))
             }
             State::Lapsed { .. } | State::Offered { .. } => {
                 (RecordState::Released, Some(binding.lapsed()?), self.config.lease_time)

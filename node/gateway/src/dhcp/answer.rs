@@ -3,16 +3,16 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::conflict::Clearance;
 use super::event::{Event, Ignored};
 use super::message::{Kind, code};
 use super::options::hostname;
 use super::store::Held;
 use super::table::{Binding, State, Term};
-use super::{Inbound, MAX_PROBES, PROBE_TIME, Probe, Server, VERIFIED, reply::Refusal};
+use super::{Inbound, Server, VERIFIED, reply::Refusal};
 use crate::client::ClientKey;
 use crate::hostname::Hostname;
 use crate::time::LeaseTime;
-use crate::wire::Arp;
 
 /// How long an offer keeps its address; a client that chooses takes seconds.
 const OFFER_TIME: Duration = Duration::from_secs(30);
@@ -21,14 +21,14 @@ const OFFER_TIME: Duration = Duration::from_secs(30);
 const MIN_ASKED: LeaseTime = LeaseTime::from_secs(60);
 
 impl Inbound<'_> {
-    fn client(&self) -> ClientKey {
+    pub(super) fn client(&self) -> ClientKey {
         match self.request.option(code::CLIENT_ID) {
             Some(id) => ClientKey::Id(id.to_vec()),
             None => ClientKey::Hardware(self.request.chaddr.0),
         }
     }
 
-    fn into_owned(self) -> Inbound<'static> {
+    pub(super) fn into_owned(self) -> Inbound<'static> {
         let Self { request, source, station, from } = self;
         Inbound { request: request.into_owned(), source, station, from }
     }
@@ -65,35 +65,69 @@ impl Server {
             // Its ACK waits for the disk.
             return self.ignore(Ignored::Repeated);
         }
-        if let Some(probe) = self.probes.get_mut(&address)
-            && own.is_some()
-        {
-            probe.inbound = inbound.into_owned();
-            return self.ignore(Ignored::Repeated);
+        match self.set_aside(address, &inbound, tries) {
+            Some(Clearance::Given) => self.answer_discover(address, &inbound),
+            Some(Clearance::Awaited) | None => {}
         }
-        let now = self.now.since_boot;
+    }
+
+    /// Keeps an address for a client that may have it if nobody is found to use it. `None`: the message
+    /// waits for its turn, or is ignored.
+    fn set_aside(
+        &mut self,
+        address: Ipv4Addr,
+        inbound: &Inbound<'_>,
+        tries: u8,
+    ) -> Option<Clearance> {
+        let client = inbound.client();
+        let own = self.table.get(address).filter(|binding| binding.client == client).cloned();
+        let own = own.as_ref();
+        if own.is_some() && self.probes.repeat(address, inbound) {
+            self.ignore(Ignored::Repeated);
+            return None;
+        }
+        if !self.has_room(address, inbound) {
+            self.refuse_full(inbound);
+            return None;
+        }
+        let is_new = own.is_none_or(|binding| !binding.is_offered());
+        if is_new && self.must_queue(inbound) {
+            return None;
+        }
+        let (until, lapsed) = (self.now.since_boot + OFFER_TIME, own.and_then(Binding::lapsed));
         let verified_until = own.map_or(Duration::ZERO, |binding| binding.verified_until);
-        let state =
-            State::Offered { until: now + OFFER_TIME, lapsed: own.and_then(Binding::lapsed) };
         let binding = Binding {
             hostname: own.and_then(|binding| binding.hostname.clone()),
             source: Some(inbound.source),
             client,
-            station,
-            state,
+            station: inbound.request.chaddr,
+            state: State::Offered { until, lapsed },
             verified_until,
         };
         // An offer to another client for an address that is reserved for this one ends here.
-        self.probes.remove(&address);
+        self.probes.cancel(address);
         self.table.put(address, binding);
-        let probe = self.config.probe && verified_until < now && self.probes.len() < MAX_PROBES;
-        if !probe {
-            return self.answer_discover(address, &inbound);
+        Some(self.clear(address, verified_until, tries, inbound))
+    }
+
+    /// Whether the client's port may have this address beside those that it has.
+    fn has_room(&self, address: Ipv4Addr, inbound: &Inbound<'_>) -> bool {
+        let (client, station) = (inbound.client(), inbound.request.chaddr);
+        let own = self.table.get(address).filter(|binding| binding.client == client);
+        let is_counted = own.is_some_and(|binding| binding.holder() == Some(inbound.source));
+        is_counted
+            || self.table.is_reserved_for(address, &client, station)
+            || !self.table.is_full(inbound.source)
+    }
+
+    fn refuse_full(&mut self, inbound: &Inbound<'_>) {
+        self.ignore(Ignored::PortFull);
+        let (source, now) = (inbound.source, self.now.since_boot);
+        let before = self.table.note_refused(source, now);
+        if self.alarm_is_due(before) {
+            let (station, limit) = (inbound.request.chaddr, self.table.limit());
+            self.emit(Event::PortFull { source, station, limit });
         }
-        let inbound = inbound.into_owned();
-        self.probes.insert(address, Probe { until: now + PROBE_TIME, tries, inbound });
-        self.counters.probes += 1;
-        self.send(Arp::probe(self.config.gateway_mac, address));
     }
 
     /// Nobody claimed the address, or nobody had to be asked.
@@ -113,9 +147,13 @@ impl Server {
         }
     }
 
-    /// RFC 2131 4.3.2: which of the four kinds of REQUEST it is.
     pub(super) fn handle_request(&mut self, inbound: &Inbound<'_>) {
         self.counters.requests += 1;
+        self.take_request(inbound);
+    }
+
+    /// RFC 2131 4.3.2: which of the four kinds of REQUEST it is.
+    pub(super) fn take_request(&mut self, inbound: &Inbound<'_>) {
         let request = &inbound.request;
         let requested = request.address(code::REQUESTED_ADDRESS);
         let renewing = !request.ciaddr.is_unspecified();
@@ -153,6 +191,14 @@ impl Server {
         if !self.table.is_assignable(address, &client, station) {
             return self.refuse(inbound, Refusal::NotAssignable);
         }
+        let offered = self.table.get(address).filter(|binding| binding.is_offered());
+        let is_anothers = offered.is_some_and(|binding| binding.client != client);
+        if inbound.request.ciaddr == address && is_anothers {
+            // Whom it is offered to does not use it, and this client does.
+            if !self.handle_claim(address, station) {
+                self.end(address);
+            }
+        }
         if !self.table.is_usable(address, &client, station) {
             return self.refuse(inbound, Refusal::InUse);
         }
@@ -164,11 +210,30 @@ impl Server {
         {
             return self.refuse(inbound, Refusal::Reserved);
         }
-        self.grant(address, inbound);
+        self.grant_known(address, inbound);
+    }
+
+    /// Grants an address at once to who was offered it or has it. Of any other client there is only its
+    /// word: somebody else may have the address since.
+    fn grant_known(&mut self, address: Ipv4Addr, inbound: &Inbound<'_>) {
+        let client = inbound.client();
+        let own = self.table.get(address).filter(|binding| binding.client == client);
+        let is_known = own.is_some_and(|own| own.is_offered() || own.term().is_some());
+        let is_probed = self.probes.is_running(address);
+        if !self.config.probe || is_known && !is_probed {
+            return self.grant(address, inbound);
+        }
+        if self.store.trouble().is_some() {
+            return self.ignore(Ignored::NotDurable);
+        }
+        match self.set_aside(address, inbound, 1) {
+            Some(Clearance::Given) => self.grant(address, inbound),
+            Some(Clearance::Awaited) | None => {}
+        }
     }
 
     /// Binds the address. The ACK waits for the disk.
-    fn grant(&mut self, address: Ipv4Addr, inbound: &Inbound<'_>) {
+    pub(super) fn grant(&mut self, address: Ipv4Addr, inbound: &Inbound<'_>) {
         let request = &inbound.request;
         let (client, xid) = (inbound.client(), request.xid);
         if self.store.holds(address, xid) {
@@ -183,6 +248,9 @@ impl Server {
         if self.store.is_full() {
             return self.ignore(Ignored::Busy);
         }
+        if !live && !self.has_room(address, inbound) {
+            return self.refuse_full(inbound);
+        }
         let now = self.now.since_boot;
         let old_name = before.and_then(|binding| binding.hostname.clone());
         let hostname = self.name_for(address, inbound).or(old_name);
@@ -191,7 +259,7 @@ impl Server {
             return self.ignore(Ignored::ReplyTooLong);
         };
         self.leave_other_address(&client, address);
-        self.probes.remove(&address);
+        self.probes.cancel(address);
         let expires = time.finite().map(|time| now + time);
         let binding = Binding {
             client: client.clone(),
@@ -217,7 +285,7 @@ impl Server {
         if other == address {
             return;
         }
-        self.probes.remove(&other);
+        self.probes.cancel(other);
         if let Some(binding) = self.table.remove(other) {
             self.store.note_lease(other);
             if binding.is_live() {
@@ -308,8 +376,8 @@ impl Server {
         else {
             return self.ignore(Ignored::NotTheirs);
         };
-        self.probes.remove(&address);
-        self.quarantine(address, request.chaddr);
+        self.probes.cancel(address);
+        self.quarantine(address, request.chaddr, Some(inbound.source));
         self.emit(Event::Declined(lease));
     }
 

@@ -97,6 +97,10 @@ pub struct Config {
     pub ipv6_only: Option<Duration>,
     /// How long an address is out of use after a conflict. Default 10 min.
     pub quarantine: Duration,
+    /// How many addresses one port may have, offered, leased and declined together; one that it would
+    /// have beyond is not given. Default a quarter of the pool, and 8 in a small one: nobody who sits at
+    /// a single port can take every address. Reserved ones are always given.
+    pub leases_per_port: Option<usize>,
     /// Whether a client's `chaddr` must be the station that sent the frame. Default no: a bridge
     /// or a test tool speaks for others.
     pub check_station: bool,
@@ -234,6 +238,7 @@ impl Config {
             rapid_commit: false,
             ipv6_only: None,
             quarantine: Duration::from_secs(600),
+            leases_per_port: None,
             check_station: false,
         }
     }

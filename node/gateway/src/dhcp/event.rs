@@ -11,14 +11,14 @@ use crate::client::ClientKey;
 use crate::hostname::Hostname;
 use crate::time::UtcTime;
 
-/// Where a frame entered the mesh: two numbers of the caller's, shown with the lease and not
-/// stored.
+/// Where a frame entered the mesh: numbers of the caller's, shown with the lease and not stored. How
+/// many addresses may be held is limited for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
     /// The node.
     pub node: u64,
-    /// The port of that node.
-    pub port: u64,
+    /// The port of that node; all those of a node that are not known count as one.
+    pub port: Option<u64>,
 }
 
 /// What an address is doing.
@@ -84,6 +84,22 @@ pub enum Event {
         /// A client that got none.
         station: MacAddr,
     },
+    /// A port has as many addresses as one may and asks for more; at most once a minute for each.
+    PortFull {
+        /// The port.
+        source: Source,
+        /// A client that got none.
+        station: MacAddr,
+        /// How many it has.
+        limit: usize,
+    },
+    /// A station says that the gateway's own address is its, for the first time in a minute.
+    AddressClaimed {
+        /// The station.
+        station: MacAddr,
+        /// Where the frame came from.
+        source: Source,
+    },
     /// The log cannot be written: no new lease, renewals go on in memory.
     NotDurable(StoreError),
     /// The log is written again and says all there is to say.
@@ -139,13 +155,15 @@ pub enum Ignored {
     NotDurable,
     /// No address is left.
     Exhausted,
+    /// The client's port has as many addresses as one may.
+    PortFull,
     /// What the client wants returned does not fit a message.
     ReplyTooLong,
 }
 
 impl Ignored {
     /// All reasons, each at its position.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadPacket,
         Self::BadChecksum,
         Self::BadHeader,
@@ -160,6 +178,7 @@ impl Ignored {
         Self::Busy,
         Self::NotDurable,
         Self::Exhausted,
+        Self::PortFull,
         Self::ReplyTooLong,
     ];
 
@@ -180,6 +199,7 @@ impl Ignored {
             Self::Busy => "busy",
             Self::NotDurable => "not-durable",
             Self::Exhausted => "exhausted",
+            Self::PortFull => "port-full",
             Self::ReplyTooLong => "reply-too-long",
         }
     }
@@ -214,6 +234,8 @@ pub struct Counters {
     pub probes: u64,
     /// Answers of other servers seen.
     pub rogue_answers: u64,
+    /// Claims of other stations to the gateway's own address.
+    pub address_claims: u64,
     /// Options that found no room in a reply.
     pub options_left_out: u64,
     /// Frames and events that nobody fetched in time, so that newer ones made them fall away.

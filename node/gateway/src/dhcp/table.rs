@@ -39,8 +39,10 @@ pub(super) enum State {
     Lapsed {
         since: Duration,
     },
+    /// `is_declined`: a client found it in use. Else the row's station was seen to use it.
     Quarantined {
         until: Duration,
+        is_declined: bool,
     },
 }
 
@@ -77,7 +79,7 @@ impl Binding {
 
     const fn deadline(&self) -> Option<Duration> {
         match self.state {
-            State::Offered { until, .. } | State::Quarantined { until } => Some(until),
+            State::Offered { until, .. } | State::Quarantined { until, .. } => Some(until),
             State::Bound(term) => term.expires,
             State::Lapsed { .. } => None,
         }
@@ -85,6 +87,24 @@ impl Binding {
 
     const fn is_quarantined(&self) -> bool {
         matches!(self.state, State::Quarantined { .. })
+    }
+
+    pub(super) const fn is_offered(&self) -> bool {
+        matches!(self.state, State::Offered { .. })
+    }
+
+    /// The port that keeps others from having the address.
+    pub(super) const fn holder(&self) -> Option<Source> {
+        match self.state {
+            State::Lapsed { .. } => None,
+            State::Offered { .. } | State::Bound(_) | State::Quarantined { .. } => self.source,
+        }
+    }
+
+    /// Whether this station was seen to use the address without a lease.
+    fn is_used_by(&self, station: MacAddr) -> bool {
+        matches!(self.state, State::Quarantined { is_declined: false, .. })
+            && self.station == station
     }
 }
 
@@ -96,8 +116,21 @@ pub(super) struct Kept {
     pub(super) configured: bool,
 }
 
+/// What a port has.
+#[derive(Debug, Default)]
+struct Holding {
+    /// Addresses that others cannot have because of it.
+    addresses: usize,
+    /// When it was last refused one more.
+    refused: Option<Duration>,
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
+    /// How many addresses one port may hold.
+    limit: usize,
+    /// Only ports that hold some.
+    holdings: BTreeMap<Source, Holding>,
     pool: BTreeSet<Ipv4Addr>,
     bindings: BTreeMap<Ipv4Addr, Binding>,
     /// The address that a client finds again. A client that is about to move to its reservation
@@ -114,8 +147,11 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(pool: BTreeSet<Ipv4Addr>) -> Self {
+    /// Without a limit for a port it is [`default_limit`].
+    pub(super) fn new(pool: BTreeSet<Ipv4Addr>, limit: Option<usize>) -> Self {
         Self {
+            limit: limit.unwrap_or_else(|| default_limit(pool.len())),
+            holdings: BTreeMap::new(),
             free: pool.clone(),
             pool,
             bindings: BTreeMap::new(),
@@ -160,6 +196,9 @@ impl Table {
         if let State::Lapsed { since } = binding.state {
             self.lapsed.insert((since, address));
         }
+        if let Some(holder) = binding.holder() {
+            self.holdings.entry(holder).or_default().addresses += 1;
+        }
         if !binding.is_quarantined() {
             self.by_client.entry(binding.client.clone()).or_insert(address);
         }
@@ -186,6 +225,14 @@ impl Table {
         if let State::Lapsed { since } = binding.state {
             self.lapsed.remove(&(since, address));
         }
+        if let Some(holder) = binding.holder()
+            && let Some(holding) = self.holdings.get_mut(&holder)
+        {
+            holding.addresses -= 1;
+            if holding.addresses == 0 {
+                self.holdings.remove(&holder);
+            }
+        }
         if self.by_client.get(&binding.client) == Some(&address) {
             self.by_client.remove(&binding.client);
         }
@@ -195,6 +242,28 @@ impl Table {
             self.by_name.remove(name);
         }
         Some(binding)
+    }
+
+    /// How many addresses one port may hold.
+    pub(super) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Whether a port holds as many addresses as it may.
+    pub(super) fn is_full(&self, source: Source) -> bool {
+        self.holdings.get(&source).is_some_and(|holding| holding.addresses >= self.limit)
+    }
+
+    /// Takes note that a full port was refused one more. Gives when it was before.
+    pub(super) fn note_refused(&mut self, source: Source, now: Duration) -> Option<Duration> {
+        self.holdings.get_mut(&source)?.refused.replace(now)
+    }
+
+    /// The ports that were refused an address since then.
+    pub(super) fn refused_since(&self, then: Duration) -> Vec<Source> {
+        let since = |holding: &Holding| holding.refused.is_some_and(|refused| refused >= then);
+        let refused = self.holdings.iter().filter(|(_, holding)| since(holding));
+        refused.map(|(source, _)| *source).collect()
     }
 
     /// The earliest moment at which a row ends.
@@ -227,12 +296,19 @@ impl Table {
                 self.is_assignable(*address, client, station)
                     && self.is_usable(*address, client, station)
             })
-            .or_else(|| requested.filter(|address| self.free.contains(address)))
+            .or_else(|| requested.filter(|address| self.is_open_to(*address, station)))
             .or_else(|| self.free_near(client))
             .or_else(|| {
                 let mut lapsed = self.lapsed.iter().map(|(_, address)| *address);
                 lapsed.find(|address| self.is_assignable(*address, client, station))
             })
+    }
+
+    /// Whether nobody has the address, or this station was seen to use it.
+    fn is_open_to(&self, address: Ipv4Addr, station: MacAddr) -> bool {
+        let row = self.bindings.get(&address);
+        let is_used = row.is_some_and(|binding| binding.is_used_by(station));
+        self.free.contains(&address) || is_used && !self.kept.contains_key(&address)
     }
 
     fn free_near(&self, client: &ClientKey) -> Option<Ipv4Addr> {
@@ -268,7 +344,7 @@ impl Table {
     ) -> bool {
         let Some(binding) = self.bindings.get(&address) else { return true };
         match binding.state {
-            State::Quarantined { .. } => false,
+            State::Quarantined { .. } => binding.is_used_by(station),
             _ if binding.client == *client => true,
             State::Lapsed { .. } => true,
             State::Offered { .. } => self.is_reserved_for(address, client, station),
@@ -279,7 +355,12 @@ impl Table {
         }
     }
 
-    fn is_reserved_for(&self, address: Ipv4Addr, client: &ClientKey, station: MacAddr) -> bool {
+    pub(super) fn is_reserved_for(
+        &self,
+        address: Ipv4Addr,
+        client: &ClientKey,
+        station: MacAddr,
+    ) -> bool {
         let kept = self.reservation(client, station);
         kept.is_some_and(|kept| kept.reservation.address == address)
     }
@@ -347,6 +428,12 @@ impl Table {
         let numbered = (2..100).map(|number| wanted.numbered(number));
         std::iter::once(wanted.clone()).chain(numbered).find(is_free)
     }
+}
+
+/// A quarter of the pool, so that no port can take it all from the others; and eight, which a machine
+/// with a boot loader, a system and a few guests of its own may need.
+const fn default_limit(pool: usize) -> usize {
+    if pool < 32 { 8 } else { pool / 4 }
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ mod configuration;
 mod conflicts;
 mod crowds;
 mod durability;
+mod ports;
 mod replies;
+mod takeover;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -21,7 +23,7 @@ use crate::{ClientKey, Subnet, UtcTime};
 
 const GATEWAY: Ipv4Addr = ip(1);
 const GATEWAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
-const HERE: Source = Source { node: 1, port: 7 };
+const HERE: Source = Source { node: 1, port: Some(7) };
 const BOOT: BootId = BootId([1; 16]);
 
 const fn ip(last: u8) -> Ipv4Addr {
@@ -32,11 +34,12 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// 10.0.0.0/24 without probes, so that an offer follows a DISCOVER at once.
+/// 10.0.0.0/24 without probes, so that an offer follows a DISCOVER at once, and without a limit for a
+/// port, as all clients are at one.
 fn config() -> Config {
     let subnet: Subnet = "10.0.0.0/24".parse().unwrap();
-    let probe = false;
-    Config { probe, ..Config::new(subnet, GATEWAY, GATEWAY_MAC) }
+    let (probe, leases_per_port) = (false, Some(MAX_POOL));
+    Config { probe, leases_per_port, ..Config::new(subnet, GATEWAY, GATEWAY_MAC) }
 }
 
 /// The one clock reading from which the tests count.

@@ -47,10 +47,10 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     ];
     let name = proptest::option::of("[a-z]([a-z0-9-]{0,40}[a-z])?");
     let record = prop_oneof![
-        8 => (0..20_u8, id, name, 0..3_u8).prop_map(|(last, id, name, state)| {
+        8 => (0..20_u8, id, name, 0..4_u8).prop_map(|(last, id, name, state)| {
             let mut lease = lease(last, id, name.as_deref());
-            lease.state = [RecordState::Bound, RecordState::Released, RecordState::Quarantined]
-                [usize::from(state)];
+            use RecordState::{Bound, Quarantined, Released, Used};
+            lease.state = [Bound, Released, Quarantined, Used][usize::from(state)];
             Record::Lease(lease)
         }),
         2 => (0..20_u8).prop_map(|last| Record::Free(address(last))),

@@ -25,6 +25,12 @@ fn check(table: &Table) {
         }
     }
     assert_eq!((deadlines, lapsed), (table.deadlines.clone(), table.lapsed.clone()));
+    let mut holdings = BTreeMap::<Source, usize>::new();
+    for holder in table.bindings.values().filter_map(Binding::holder) {
+        *holdings.entry(holder).or_default() += 1;
+    }
+    let counted = table.holdings.iter().map(|(holder, holding)| (*holder, holding.addresses));
+    assert_eq!(holdings, counted.collect());
     let taken = |at: &Ipv4Addr| table.bindings.contains_key(at) || table.kept.contains_key(at);
     let free: BTreeSet<_> = table.pool.iter().filter(|at| !taken(at)).copied().collect();
     assert_eq!(free, table.free);
@@ -39,7 +45,7 @@ proptest! {
     fn indexes_follow_the_rows(
         steps in proptest::collection::vec((0..6_u8, 0..8_u8, 0..4_u8, 0..100_u64), 0..100)
     ) {
-        let mut table = Table::new((0..6).map(address).collect());
+        let mut table = Table::new((0..6).map(address).collect(), None);
         for (what, last, client, time) in steps {
             let at = Duration::from_secs(time);
             let station = MacAddr([2, 0, 0, 0, 0, client]);
@@ -48,7 +54,7 @@ proptest! {
                 0 => State::Offered { until: at, lapsed: None },
                 1 => State::Bound(term),
                 2 => State::Lapsed { since: at },
-                3 => State::Quarantined { until: at },
+                3 => State::Quarantined { until: at, is_declined: time % 2 == 0 },
                 4 => {
                     table.remove(address(last));
                     check(&table);
@@ -68,7 +74,7 @@ proptest! {
                 client: ClientKey::Hardware(station.0),
                 station,
                 hostname: (time % 2 == 0).then(|| "vm".parse().unwrap()),
-                source: None,
+                source: Some(Source { node: 1, port: (time % 3 > 0).then_some(time % 3) }),
                 state,
                 verified_until: Duration::ZERO,
             });

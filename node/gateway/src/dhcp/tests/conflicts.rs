@@ -2,10 +2,10 @@
 
 use super::*;
 
-const STRANGER: MacAddr = MacAddr([2, 9, 9, 9, 9, 9]);
-const PROBE_TIME: Duration = Duration::from_millis(200);
+pub(super) const STRANGER: MacAddr = MacAddr([2, 9, 9, 9, 9, 9]);
+pub(super) const PROBE_TIME: Duration = Duration::from_millis(200);
 
-fn probing() -> Lab {
+pub(super) fn probing() -> Lab {
     Lab::new(Config { probe: true, ..config() })
 }
 
