@@ -24,6 +24,11 @@ pub(crate) fn trials(suite: Suite) -> Suite {
             docker,
         )
         .trial("a_rule_that_drops_in_hiding_is_found_by_a_packet", NEEDS, hidden_rule)
+        .trial(
+            "a_firewall_that_keeps_machines_from_the_resolver_is_found_and_opened",
+            &["udhcpc", "nft", "dig"],
+            deaf_host,
+        )
         .trial("masquerade_survives_a_flush_and_the_end_of_its_holder", NEEDS, table_survives)
         .trial("an_interface_that_was_deleted_is_made_again", NEEDS, interface_again)
         .trial("a_clash_and_a_lost_route_are_told_when_they_happen", NEEDS, routes_change)
@@ -133,6 +138,30 @@ fn hidden_rule(scene: &Scene) -> Result<()> {
     let seen = lab.world.outside.exec("nft", &["list", "table", "ip", "watch"])?;
     ensure!(seen.contains("counter packets 0 "), "it left the host: {seen}");
     Ok(())
+}
+
+fn deaf_host(scene: &Scene) -> Result<()> {
+    let lab = Lab::new(scene, World::new()?)?;
+    let asks = || {
+        let words = ["@10.77.0.1", "+short", "+time=1", "+tries=1", "gateway.lab"];
+        lab.world.machine.exec("dig", &words).unwrap_or_default()
+    };
+    ensure!(asks().trim() == "10.77.0.1", "the resolver does not answer");
+    ensure!(lab.warnings()?.is_empty(), "{:?}", lab.warnings()?);
+    lab.world.inside.nft(
+        "table ip fw {
+            chain in { type filter hook input priority 5; policy drop; iifname wire accept; }
+        }\n",
+    )?;
+    lab.let_it_look()?;
+    let warning =
+        lab.wait_warning("chain in (table ip fw) drops what machines ask of this host")?;
+    ensure!(asks().trim() != "10.77.0.1", "nothing drops");
+    let fix = warning.split("run: ").nth(1).context("no command is told")?;
+    lab.world.inside.exec("sh", &["-ec", fix])?;
+    ensure!(asks().trim() == "10.77.0.1", "{fix} does not help");
+    lab.let_it_look()?;
+    lab.wait_no_warning()
 }
 
 /// What counts, and the numbers of rules, which go up with every change, are nobody's doing.

@@ -18,9 +18,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 pub use obstacle::{
-    Dropper, Family, ForeignTable, Obstacle, RulesetError, forwarding_tables, obstacles,
+    Dropper, Family, ForeignTable, Hook, Obstacle, RulesetError, foreign_tables, obstacles,
 };
-pub use passage::{Passages, passages, probe};
+pub use passage::{Passages, passages, probe, question};
 
 use crate::ra::UlaPrefix;
 use crate::subnet::Subnet;
@@ -364,7 +364,7 @@ impl Rules {
         commands.extend(self.postrouting());
         commands.extend(self.input());
         commands.extend(self.forward());
-        commands.extend(passage::commands(table));
+        commands.extend(passage::commands(table, &self.config.tap));
         commands
     }
 

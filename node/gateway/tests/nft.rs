@@ -7,8 +7,8 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use gateway::nft::{
-    Config, Family, ForeignTable, Forward, HostAccess, Ipv6, Lan, Life, Obstacle, Protocol, Rules,
-    forwarding_tables, obstacles,
+    Config, Family, ForeignTable, Forward, Hook, HostAccess, Ipv6, Lan, Life, Obstacle, Protocol,
+    Rules, foreign_tables, obstacles,
 };
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -122,7 +122,7 @@ fn printed() {
     let found = |ruleset: &str| -> Vec<Obstacle> {
         let json = in_namespace("nft -f -; nft -j list ruleset", ruleset);
         let (own, tap) = ("vde_default".parse().unwrap(), "vde0".parse().unwrap());
-        obstacles(&json, &own, &tap, true).unwrap()
+        obstacles(&json, &own, &tap, Hook::Forward, true).unwrap()
     };
     assert_eq!(found(&rules().script(Life::Plain)), [], "our own table is none");
     let chain = "add table ip filter\n\
@@ -149,6 +149,6 @@ fn beside_owned() {
         { cat; until nft list table ip filter; do :; done >/dev/null 2>&1
           nft -j list chains >&3; } | nft -i >/dev/null";
     let chains = in_namespace(script, &format!("{line}{other}"));
-    let found = forwarding_tables(&chains, &config().table, true).unwrap();
+    let found = foreign_tables(&chains, &config().table, Hook::Forward, true).unwrap();
     assert_eq!(found, [ForeignTable { family: Family::Ip, name: "filter".to_owned() }]);
 }

@@ -1,4 +1,5 @@
-//! Whether what machines send gets through this host, tried with a packet that ends here.
+//! Whether what machines send gets through this host, and what they ask of it in, tried with packets
+//! that end here.
 
 use std::time::Duration;
 
@@ -16,27 +17,42 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passage {
     Through,
-    /// The kernel began to forward it, and it did not leave.
+    /// The kernel began to forward or to deliver it, and was kept from it.
     Dropped,
     /// The kernel did not even begin.
     NotForwarded,
 }
 
 impl Gateway {
-    /// Sends a packet as a machine would, and looks how far it comes.
+    /// Sends a packet as a machine would through the host, and looks how far it comes.
     pub(super) async fn try_passage(&self, shard: &Shard) -> anyhow::Result<Passage> {
         let frame = rules::probe(self.config.subnet, self.config.address, self.mac);
+        self.try_way(shard, &frame, |counted| (counted.arrived, counted.departed)).await
+    }
+
+    /// The same for a question to the host's resolver.
+    pub(super) async fn try_question(&self, shard: &Shard) -> anyhow::Result<Passage> {
+        let frame = rules::question(self.config.subnet, self.config.address, self.mac);
+        self.try_way(shard, &frame, |counted| (counted.asked, counted.heard)).await
+    }
+
+    async fn try_way(
+        &self,
+        shard: &Shard,
+        frame: &[u8],
+        ends: impl Fn(Passages) -> (u64, u64),
+    ) -> anyhow::Result<Passage> {
         let mut farthest = Passage::NotForwarded;
         for _ in 0..TRIES {
-            let before = self.passages().await?;
-            shard.plane.borrow_mut().send_own(self.port, &frame, now());
+            let before = ends(self.passages().await?);
+            shard.plane.borrow_mut().send_own(self.port, frame, now());
             for _ in 0..LOOKS {
                 tokio::time::sleep(LOOK).await;
-                let after = self.passages().await?;
-                if after.departed != before.departed {
+                let after = ends(self.passages().await?);
+                if after.1 != before.1 {
                     return Ok(Passage::Through);
                 }
-                if after.arrived != before.arrived {
+                if after.0 != before.0 {
                     farthest = Passage::Dropped;
                 }
             }
@@ -53,6 +69,17 @@ impl Gateway {
 }
 
 impl Passage {
+    /// What an operator should know of a question that was lost, where no rule is found that explains
+    /// it.
+    pub(super) fn question_warning(self, tap: &str) -> Option<String> {
+        (self != Self::Through).then(|| {
+            format!(
+                "a rule on this host drops what machines ask of it, names among it; look for what \
+                 concerns {tap} with: nft list ruleset; iptables-legacy -S INPUT"
+            )
+        })
+    }
+
     /// What an operator should know, where no rule is found that explains it.
     pub(super) fn warning(self, tap: &str) -> Option<String> {
         match self {

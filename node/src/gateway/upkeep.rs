@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
-use gateway::nft::{self as rules, Lan, Rules};
+use gateway::nft::{self as rules, Hook, Lan, Rules};
 use gateway::{Subnet, overlap};
 
 use super::interface::Routes;
 use super::ipv6::{self, Ipv6};
+use super::passage::Passage;
 use super::{Gateway, GatewayConfig, forwarding, nft, ownership};
 use crate::cli::{Ipv6Flag, LanFlag};
 use crate::driver::{self, Shard};
@@ -111,7 +112,7 @@ impl Gateway {
         }
         if let Some(nat) = &self.nat {
             nat.look().await;
-            let found = obstacles(&nat.rules()).await;
+            let found = obstacles(&nat.rules(), Hook::Forward).await;
             let explained = found.as_ref().is_ok_and(|found| !found.is_empty());
             match found {
                 Ok(obstacles) => warnings.extend(obstacles),
@@ -126,6 +127,9 @@ impl Gateway {
                 }
             }
         }
+        if let Err(err) = self.look_at_questions(shard, &mut warnings).await {
+            warnings.push(logging::in_one_line(&err));
+        }
         let mut standing = self.standing.borrow_mut();
         for warning in &warnings {
             if !standing.warnings.contains(warning) {
@@ -133,6 +137,26 @@ impl Gateway {
             }
         }
         standing.warnings = warnings;
+    }
+
+    /// Whether machines reach the resolver, where that is the gateway's.
+    async fn look_at_questions(
+        &self,
+        shard: &Shard,
+        warnings: &mut Vec<String>,
+    ) -> anyhow::Result<()> {
+        let Some(nat) = self.nat.as_ref().filter(|_| self.config.offers_own_dns()) else {
+            return Ok(());
+        };
+        let passage = self.try_question(shard).await?;
+        if passage != Passage::Through {
+            let obstacles = obstacles(&nat.rules(), Hook::Input).await?;
+            if obstacles.is_empty() {
+                warnings.extend(passage.question_warning(&self.config.interface.to_string()));
+            }
+            warnings.extend(obstacles);
+        }
+        Ok(())
     }
 
     /// Lets machines know whether there is a way out by IPv6.
@@ -184,12 +208,12 @@ impl Gateway {
 }
 
 /// Who else on the host drops what machines send through it, and the remedy.
-async fn obstacles(rules: &Rules) -> anyhow::Result<Vec<String>> {
+async fn obstacles(rules: &Rules, hook: Hook) -> anyhow::Result<Vec<String>> {
     let (own, tap) = (&rules.config().table, &rules.config().tap);
     let ipv6 = rules.config().ipv6 != rules::Ipv6::Local;
     let chains = nft::run(&["-j", "list", "chains"], "").await?;
     let mut found = Vec::new();
-    let tables = rules::forwarding_tables(&chains, own, ipv6)?;
+    let tables = rules::foreign_tables(&chains, own, hook, ipv6)?;
     for rules::ForeignTable { family, name } in tables.into_iter().take(TABLES) {
         let family = family.to_string();
         // It may have gone meanwhile.
@@ -198,7 +222,7 @@ async fn obstacles(rules: &Rules) -> anyhow::Result<Vec<String>> {
         };
         let (own, tap) = (own.clone(), tap.clone());
         // Thousands of rules take their time; frames do not wait for them.
-        let obstacles = move || rules::obstacles(&table, &own, &tap, ipv6);
+        let obstacles = move || rules::obstacles(&table, &own, &tap, hook, ipv6);
         let obstacles = tokio::task::spawn_blocking(obstacles).await?;
         found.extend(obstacles?.iter().map(ToString::to_string));
     }

@@ -32,6 +32,24 @@ impl fmt::Display for Family {
     }
 }
 
+/// What of machines' packets a chain sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Those that go through the host.
+    Forward,
+    /// Those that are for the host.
+    Input,
+}
+
+impl Hook {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Input => "input",
+        }
+    }
+}
+
 /// Whose chain it is, as far as one can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropper {
@@ -45,9 +63,11 @@ pub enum Dropper {
     Unknown,
 }
 
-/// A chain that drops forwarded packets it does not know.
+/// A chain that drops packets it does not know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Obstacle {
+    /// What it sees.
+    pub hook: Hook,
     /// The table's family.
     pub family: Family,
     /// The table.
@@ -62,17 +82,20 @@ pub struct Obstacle {
 
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { family, table, chain, dropper, fix } = self;
+        let Self { hook, family, table, chain, dropper, fix } = self;
         let whose = match dropper {
             Dropper::Docker => "Docker's ",
             Dropper::Ufw => "ufw's ",
             Dropper::Firewalld => "firewalld's ",
             Dropper::Unknown => "",
         };
+        let what = match hook {
+            Hook::Forward => "send through this host",
+            Hook::Input => "ask of this host, names among it",
+        };
         write!(
             f,
-            "{whose}chain {chain} (table {family} {table}) drops what machines send through this \
-             host; run: {fix}"
+            "{whose}chain {chain} (table {family} {table}) drops what machines {what}; run: {fix}"
         )
     }
 }
@@ -90,7 +113,7 @@ pub enum RulesetError {
     NoList,
 }
 
-/// A table of somebody else, with a chain that sees forwarded packets.
+/// A table of somebody else, with a chain that sees machines' packets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ForeignTable {
     /// Its family.
@@ -104,16 +127,17 @@ pub struct ForeignTable {
 ///
 /// # Errors
 /// [`RulesetError`] when the text is something else.
-pub fn forwarding_tables(
+pub fn foreign_tables(
     chains: &str,
     own: &TableName,
+    hook: Hook,
     ipv6: bool,
 ) -> Result<Vec<ForeignTable>, RulesetError> {
     let chains: Value =
         serde_json::from_str(chains).map_err(|error| RulesetError::Json(error.into()))?;
     let objects = chains["nftables"].as_array().ok_or(RulesetError::NoList)?;
     let hooked = objects.iter().filter_map(|object| object.get("chain"));
-    let hooked = hooked.filter(|chain| chain["hook"] == "forward");
+    let hooked = hooked.filter(|chain| chain["hook"] == hook.as_str());
     let tables: BTreeSet<ForeignTable> = hooked
         .filter_map(|chain| {
             let (family, name) = (family_of(chain, ipv6)?, chain["table"].as_str()?);
@@ -130,8 +154,9 @@ fn is_plain(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
 }
 
-/// Finds the chains in a host's rules, or in one table of them, that drop what our tap forwards, IPv6 ones only if
-/// `ipv6` is forwarded at all. A table that already accepts packets from and to the tap is none.
+/// Finds the chains in a host's rules, or in one table of them, that drop what machines send, IPv6 ones
+/// only if `ipv6` is forwarded at all. A table that already accepts forwarded packets from and to the tap
+/// is none. For [`Hook::Input`] all are named that may be the one: ask when a packet was lost.
 ///
 /// A chain drops by its policy, or by a last rule that drops or rejects everything.
 ///
@@ -141,6 +166,7 @@ pub fn obstacles(
     ruleset: &str,
     own: &TableName,
     tap: &InterfaceName,
+    hook: Hook,
     ipv6: bool,
 ) -> Result<Vec<Obstacle>, RulesetError> {
     let ruleset: Value =
@@ -148,7 +174,7 @@ pub fn obstacles(
     let objects = ruleset["nftables"].as_array().ok_or(RulesetError::NoList)?;
     let of_kind = |kind: &'static str| objects.iter().filter_map(move |object| object.get(kind));
     let mut found = Vec::new();
-    for chain in of_kind("chain").filter(|chain| chain["hook"] == "forward") {
+    for chain in of_kind("chain").filter(|chain| chain["hook"] == hook.as_str()) {
         let Some(family) = family_of(chain, ipv6) else { continue };
         let (Some(table), Some(name)) = (chain["table"].as_str(), chain["name"].as_str()) else {
             continue;
@@ -163,15 +189,19 @@ pub fn obstacles(
         let drops = chain["policy"] == "drop" || last.is_some_and(drops_everything);
         let accepted = |key| in_table().any(|rule| accepts_interface(rule, key, tap));
         let trusted = in_table().any(|rule| trusts_interface(rule, tap));
-        if !drops || trusted || (accepted("iifname") && accepted("oifname")) {
+        let is_open = trusted || (accepted("iifname") && accepted("oifname"));
+        if !drops || (hook == Hook::Forward && is_open) {
             continue;
         }
         let chains: Vec<&str> =
             of_kind("chain").filter(same_table).filter_map(|c| c["name"].as_str()).collect();
         let dropper = dropper_of(table, &chains);
-        let fix = fix(dropper, family, table, name, tap);
+        let fix = match hook {
+            Hook::Forward => fix_forward(dropper, family, table, name, tap),
+            Hook::Input => fix_input(dropper, family, table, name, tap),
+        };
         let (table, chain) = (table.to_owned(), name.to_owned());
-        found.push(Obstacle { family, table, chain, dropper, fix });
+        found.push(Obstacle { hook, family, table, chain, dropper, fix });
     }
     Ok(found)
 }
@@ -230,7 +260,29 @@ fn dropper_of(table: &str, chains: &[&str]) -> Dropper {
     }
 }
 
-fn fix(dropper: Dropper, family: Family, table: &str, chain: &str, tap: &InterfaceName) -> String {
+fn fix_input(
+    dropper: Dropper,
+    family: Family,
+    table: &str,
+    chain: &str,
+    tap: &InterfaceName,
+) -> String {
+    match dropper {
+        Dropper::Ufw => format!("ufw allow in on {tap}"),
+        Dropper::Firewalld => format!("firewall-cmd --zone=trusted --add-interface={tap}"),
+        Dropper::Docker | Dropper::Unknown => {
+            format!("nft insert rule {family} {table} {chain} iifname {tap} accept")
+        }
+    }
+}
+
+fn fix_forward(
+    dropper: Dropper,
+    family: Family,
+    table: &str,
+    chain: &str,
+    tap: &InterfaceName,
+) -> String {
     match dropper {
         Dropper::Docker => {
             let iptables = if family == Family::Ip6 { "ip6tables" } else { "iptables" };

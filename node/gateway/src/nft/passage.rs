@@ -1,14 +1,15 @@
-//! Whether what machines send gets through the host: a packet of our own, counted where the kernel
-//! begins to forward it and where it would leave. There it ends, so that nobody outside ever sees
-//! it. Rules of whatever kind that drop forwarded packets in between, also those of the old iptables
-//! that nftables does not list, are found in this way.
+//! Whether what machines send gets through the host, and whether what they ask of it gets in: packets
+//! of our own, counted where the kernel begins to forward or to deliver them and where it would be
+//! done. There they end, so that nobody outside ever sees them, nor the resolver. Rules of whatever kind
+//! that drop packets in between, also those of the old iptables that nftables does not list, are found
+//! in this way.
 
 use std::net::Ipv4Addr;
 
 use ether::MacAddr;
 use serde_json::Value;
 
-use super::{RulesetError, TableName};
+use super::{InterfaceName, RulesetError, TableName};
 use crate::subnet::Subnet;
 use crate::wire::Datagram;
 
@@ -17,6 +18,7 @@ const NOWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 
 /// `discard` (RFC 863).
 const DISCARD: u16 = 9;
+const DNS: u16 = 53;
 
 /// Before any other chain, and behind source translation.
 const EARLY: i32 = -400;
@@ -24,37 +26,56 @@ const LATE: i32 = 400;
 
 const ARRIVED: &str = "probe_arrived";
 const DEPARTED: &str = "probe_departed";
+const ASKED: &str = "probe_asked";
+const HEARD: &str = "probe_heard";
 
 /// The commands that count probes.
-pub(super) fn commands(table: &TableName) -> Vec<String> {
-    let probe = format!("ip daddr {NOWHERE} udp dport {DISCARD} ip dscp 0x3f");
-    let chain = |name: &str, hook: &str, priority: i32| {
-        format!(
-            "add chain inet {table} {name} \
+pub(super) fn commands(table: &TableName, tap: &InterfaceName) -> Vec<String> {
+    let through = format!("ip daddr {NOWHERE} udp dport {DISCARD} ip dscp 0x3f");
+    let question = format!("iifname \"{tap}\" udp sport {DISCARD} udp dport {DNS} ip dscp 0x3f");
+    let mut commands = Vec::new();
+    for (chain, hook, priority, probe, counter, verdict) in [
+        ("arrivals", "forward", EARLY, &through, ARRIVED, ""),
+        ("departures", "postrouting", LATE, &through, DEPARTED, " drop"),
+        ("questions", "input", EARLY, &question, ASKED, ""),
+        ("answers", "input", LATE, &question, HEARD, " drop"),
+    ] {
+        commands.push(format!("add counter inet {table} {counter}"));
+        commands.push(format!(
+            "add chain inet {table} {chain} \
              {{ type filter hook {hook} priority {priority} ; policy accept ; }}"
-        )
-    };
-    vec![
-        format!("add counter inet {table} {ARRIVED}"),
-        format!("add counter inet {table} {DEPARTED}"),
-        chain("arrivals", "forward", EARLY),
-        chain("departures", "postrouting", LATE),
-        format!("add rule inet {table} arrivals {probe} counter name {ARRIVED}"),
-        format!("add rule inet {table} departures {probe} counter name {DEPARTED} drop"),
-    ]
+        ));
+        commands
+            .push(format!("add rule inet {table} {chain} {probe} counter name {counter}{verdict}"));
+    }
+    commands
 }
 
-/// A frame that a machine might send, for the gateway's interface.
+/// A frame that a machine might send through the host, for the gateway's interface.
 pub fn probe(subnet: Subnet, gateway: Ipv4Addr, gateway_mac: MacAddr) -> Vec<u8> {
+    marked(subnet, gateway, gateway_mac, (NOWHERE, DISCARD))
+}
+
+/// A frame with which a machine might ask for a name.
+pub fn question(subnet: Subnet, gateway: Ipv4Addr, gateway_mac: MacAddr) -> Vec<u8> {
+    marked(subnet, gateway, gateway_mac, (gateway, DNS))
+}
+
+fn marked(
+    subnet: Subnet,
+    gateway: Ipv4Addr,
+    gateway_mac: MacAddr,
+    (destination, destination_port): (Ipv4Addr, u16),
+) -> Vec<u8> {
     // The highest address of a host; the lowest if that is the gateway's.
     let highest = Ipv4Addr::from_bits(subnet.broadcast().to_bits() - 1);
     let lowest = Ipv4Addr::from_bits(subnet.network().to_bits() + 1);
     let datagram = Datagram {
         station: MacAddr([0x02, 0, 0, 0, 0, 0x09]),
         source: if highest == gateway { lowest } else { highest },
-        destination: NOWHERE,
+        destination,
         source_port: DISCARD,
-        destination_port: DISCARD,
+        destination_port,
         payload: b"vdenode: does this get through?",
     };
     let mut frame = datagram.encode(gateway_mac);
@@ -87,6 +108,10 @@ pub struct Passages {
     pub arrived: u64,
     /// Where packets leave.
     pub departed: u64,
+    /// Where the kernel begins to deliver.
+    pub asked: u64,
+    /// Where the resolver would get them.
+    pub heard: u64,
 }
 
 /// Reads what `nft -j list counters table inet TABLE` prints.
@@ -102,7 +127,12 @@ pub fn passages(counters: &str) -> Result<Passages, RulesetError> {
         let mut named = counters.filter(|counter| counter["name"] == name);
         named.next().and_then(|counter| counter["packets"].as_u64()).unwrap_or_default()
     };
-    Ok(Passages { arrived: count(ARRIVED), departed: count(DEPARTED) })
+    Ok(Passages {
+        arrived: count(ARRIVED),
+        departed: count(DEPARTED),
+        asked: count(ASKED),
+        heard: count(HEARD),
+    })
 }
 
 #[cfg(test)]
@@ -119,14 +149,22 @@ mod tests {
         assert_eq!(frame[15], 0xfc);
         let frame = probe(subnet, Ipv4Addr::new(10, 0, 0, 254), mac);
         assert_eq!(Datagram::parse(&frame).unwrap().source, Ipv4Addr::new(10, 0, 0, 1));
+        let gateway = Ipv4Addr::new(10, 0, 0, 1);
+        let frame = question(subnet, gateway, mac);
+        let datagram = Datagram::parse(&frame).unwrap();
+        assert_eq!((datagram.destination, datagram.destination_port), (gateway, 53));
+        assert_eq!(frame[15], 0xfc);
     }
 
     #[test]
     fn counters_are_read_by_name() {
         let text = r#"{"nftables": [{"metainfo": {}},
             {"counter": {"name": "probe_arrived", "packets": 3, "bytes": 9}},
-            {"counter": {"name": "probe_departed", "packets": 2, "bytes": 6}}]}"#;
-        assert_eq!(passages(text).unwrap(), Passages { arrived: 3, departed: 2 });
+            {"counter": {"name": "probe_departed", "packets": 2, "bytes": 6}},
+            {"counter": {"name": "probe_asked", "packets": 5, "bytes": 6}},
+            {"counter": {"name": "probe_heard", "packets": 4, "bytes": 6}}]}"#;
+        let expected = Passages { arrived: 3, departed: 2, asked: 5, heard: 4 };
+        assert_eq!(passages(text).unwrap(), expected);
         assert_eq!(passages(r#"{"nftables": []}"#).unwrap(), Passages::default());
         assert!(passages("{}").is_err() && passages("x").is_err());
     }

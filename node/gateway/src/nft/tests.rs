@@ -98,7 +98,11 @@ fn names_that_would_mean_something_else_are_refused() {
 
 fn found(ruleset: &str) -> Vec<String> {
     let (own, tap) = ("vde_default".parse().unwrap(), "vde0".parse().unwrap());
-    obstacles(ruleset, &own, &tap, false).unwrap().iter().map(Obstacle::to_string).collect()
+    obstacles(ruleset, &own, &tap, Hook::Forward, false)
+        .unwrap()
+        .iter()
+        .map(Obstacle::to_string)
+        .collect()
 }
 
 fn ruleset(objects: &str) -> String {
@@ -137,6 +141,24 @@ fn each_firewall_is_named_with_its_remedy() {
         "run: nft insert rule ip mine fw iifname vde0 accept && \
          nft insert rule ip mine fw oifname vde0 accept"
     ));
+}
+
+#[test]
+fn what_keeps_machines_from_the_host_itself_has_another_remedy() {
+    let drop = DROP.replace("forward", "input");
+    let found = |table: &str, name: &str, other: &str| {
+        let chains = [chain("ip", table, name, &drop), chain("ip", table, other, "")].join(",");
+        let (own, tap) = ("vde_default".parse().unwrap(), "vde0".parse().unwrap());
+        obstacles(&ruleset(&chains), &own, &tap, Hook::Input, false).unwrap()[0].to_string()
+    };
+    assert_eq!(
+        found("filter", "INPUT", "ufw-user-input"),
+        "ufw's chain INPUT (table ip filter) drops what machines ask of this host, names among it; \
+         run: ufw allow in on vde0"
+    );
+    assert!(
+        found("mine", "fw", "x").ends_with("run: nft insert rule ip mine fw iifname vde0 accept")
+    );
 }
 
 #[test]
@@ -193,7 +215,7 @@ fn what_does_not_concern_us_is_no_obstacle() {
     }
     let (own, tap) = ("vde_default".parse().unwrap(), "vde0".parse().unwrap());
     let six = ruleset(&chain("ip6", "filter", "FORWARD", DROP));
-    assert_eq!(obstacles(&six, &own, &tap, true).unwrap().len(), 1);
-    assert!(matches!(obstacles("x", &own, &tap, true), Err(RulesetError::Json(_))));
-    assert!(matches!(obstacles("[]", &own, &tap, true), Err(RulesetError::NoList)));
+    assert_eq!(obstacles(&six, &own, &tap, Hook::Forward, true).unwrap().len(), 1);
+    assert!(matches!(obstacles("x", &own, &tap, Hook::Forward, true), Err(RulesetError::Json(_))));
+    assert!(matches!(obstacles("[]", &own, &tap, Hook::Forward, true), Err(RulesetError::NoList)));
 }
