@@ -264,6 +264,8 @@ fn whole_life(scene: &Scene) -> Result<()> {
     ensure!(log.contains("dhclient says REBOOT"), "dhclient did not ask for what it had: {log}");
 
     for client in &mut clients {
+        // Who takes its address away at once must know the gateway's station by then.
+        Ping::to(GATEWAY).all_answered(&client.vm.netns).with_context(|| client.name())?;
         client.release(scene).with_context(|| client.name())?;
         lan.wait_lease("an address given back", &client.vm.mac, SOON, |l| l.state == "lapsed")
             .with_context(|| client.name())?;
