@@ -69,8 +69,12 @@ pub(crate) enum Command {
         /// Its name or key, as `vdecable nodes` shows it
         member: String,
     },
-    /// Leave the mesh; this node is alone in one of its own again
-    Leave,
+    /// Leave the mesh: this node is alone in one of its own again, its cables to members are pulled out
+    Leave {
+        /// Also as the only administrator: the others can let nobody in or out any more
+        #[arg(long)]
+        force: bool,
+    },
     /// Make a new key for this node; it stays in the mesh
     RotateKey,
     /// Print this node's key

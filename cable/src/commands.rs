@@ -46,7 +46,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Invites => Request::Invites,
         Command::Uninvite { id } => Request::Uninvite { id },
         Command::Revoke { member } => Request::Revoke { member },
-        Command::Leave => Request::Leave,
+        Command::Leave { force } => Request::Leave { force },
         Command::RotateKey => Request::RotateKey,
         Command::Events { last, no_follow } => {
             return events(&mut client, last, !no_follow, cli.json);
@@ -243,9 +243,16 @@ pub(crate) fn show_json_failure(failure: &Failure) {
     show(&message::encode_answer(Err(failure.clone())));
 }
 
-/// Prints; a reader that has closed the pipe has seen enough.
+/// Prints; a reader that has closed the pipe has seen enough. What cannot be written otherwise is lost,
+/// and may be a token that is shown once: the command has failed then.
 pub(crate) fn show(text: &str) {
-    let _ = try_to_show(text);
+    match try_to_show(text) {
+        Err(err) if err.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("vdecable: the answer is lost: standard output takes nothing: {err}");
+            std::process::exit(1);
+        }
+        Ok(()) | Err(_) => {}
+    }
 }
 
 fn try_to_show(text: &str) -> std::io::Result<()> {

@@ -101,7 +101,7 @@ pub(crate) async fn handle_request(shard: &Rc<Shard>, request: Request) -> Resul
         }
         Request::Join { token, name } => join(shard, &token, name).await,
         Request::Revoke { member } => revoke(shard, &member),
-        Request::Leave => leave(shard),
+        Request::Leave { force } => leave(shard, force),
         Request::RotateKey => rotate_key(shard),
         _ => Ok(invites(shard)),
     }
@@ -248,13 +248,49 @@ fn add_trouble(shard: &Shard, message: &mut String) {
     }
 }
 
-fn leave(shard: &Shard) -> Result<Answer, Failure> {
+fn leave(shard: &Shard, force: bool) -> Result<Answer, Failure> {
+    let what = "this node is where it was";
+    let (mut others, mut admins) = (Vec::new(), 0);
+    for member in shard.trust.members() {
+        if let Standing::Member(membership) = member.standing
+            && member.key != shard.identity.public()
+        {
+            admins += usize::from(membership.roles.contains(Roles::ADMIN));
+            others.push(member.key);
+        }
+    }
+    if others.is_empty() {
+        return Err(Failure::new(what, "it is alone in its mesh already", ""));
+    }
+    if admins == 0 && !force {
+        let why = "it is the only administrator: the others could let nobody in or out any more";
+        let fix = "let another in as one first (vdecable invite --role admin), or leave them so: vdecable leave --force";
+        return Err(Failure::new(what, why, fix));
+    }
     let left = shard.trust.leave(&shard.identity);
-    left.map_err(|err| roster_failure("this node is where it was", &err))?;
+    left.map_err(|err| roster_failure(what, &err))?;
+    let pulled = pull_cables(shard, &others);
     shard.cables.handle_trust_change();
-    let message = "left: this node is alone in a mesh of its own; the others still list it until an \
-                   administrator revokes it";
-    Ok(Answer::Done { message: message.to_owned() })
+    let mut message =
+        "left: this node is alone in a mesh of its own; the others still list it until an \
+                       administrator revokes it"
+            .to_owned();
+    if !pulled.is_empty() {
+        message.push_str(&format!("\npulled out: {}", pulled.join(", ")));
+    }
+    Ok(Answer::Done { message })
+}
+
+/// Pulls out the cables to those who were members and are trusted for no other reason.
+fn pull_cables(shard: &Shard, members: &[PublicKey]) -> Vec<String> {
+    let is_meant = |key: Option<&str>| {
+        let key = key.and_then(|key| key.parse().ok());
+        key.is_some_and(|key| members.contains(&key) && !shard.trust.contains(key))
+    };
+    let cables = shard.cables.statuses().into_iter();
+    let ids = cables.filter(|cable| is_meant(cable.key.as_deref())).map(|cable| cable.id);
+    // What cannot be forgotten on disk is pulled out all the same.
+    ids.inspect(|id| drop(shard.cables.disconnect(id))).collect()
 }
 
 fn rotate_key(shard: &Shard) -> Result<Answer, Failure> {
@@ -364,7 +400,7 @@ fn roster_failure(what: &str, err: &RosterError) -> Failure {
         }
         RosterError::Ambiguous(_) => "vdecable --json nodes has the keys",
         RosterError::OtherMembers(_) => {
-            "let those join the other mesh instead; or give them up here first: vdecable leave"
+            "let those join the other mesh instead; or give them up here first: vdecable leave --force"
         }
         RosterError::Full => "a mesh has at most 1024 members and 256 invitations; take some back",
         RosterError::Store(_) => "make room or mend the state directory",

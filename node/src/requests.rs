@@ -7,6 +7,7 @@ use cable::cables::{CableError, Keep};
 use cable::{PublicKey, Target};
 use control::message::MAX_PING_WAIT_MS;
 use control::{Answer, Failure, Request};
+use mesh::roster::Standing;
 
 use crate::driver::Shard;
 use crate::readings::{self, Reading};
@@ -42,7 +43,7 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
         | Request::Uninvite { .. }
         | Request::Join { .. }
         | Request::Revoke { .. }
-        | Request::Leave
+        | Request::Leave { .. }
         | Request::RotateKey => membership::handle_request(shard, request).await?,
         Request::Disconnect { cable } => disconnect(shard, &cable)?,
         Request::Leases
@@ -64,6 +65,13 @@ fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failu
     let key: PublicKey = key.parse().map_err(|err| Failure::new(what, err, fix))?;
     if key == shard.identity.public() {
         return Err(Failure::new(what, "it is this node's own key", fix));
+    }
+    if let Some(member) = shard.trust.members().into_iter().find(|member| member.key == key)
+        && !matches!(member.standing, Standing::Member(_) | Standing::Expired(_))
+    {
+        let why = "the mesh has put this key out, which stands above trust by hand";
+        let fix = "invite it again: vdecable invite here, vdecable join there";
+        return Err(Failure::new(what, why, fix));
     }
     if let Some(name) = &name {
         if !control::path::is_node_name(name) {
@@ -113,7 +121,9 @@ async fn connect(shard: &Shard, address: &str, once: bool) -> Result<Answer, Fai
         Ok((cable, created)) => Ok(Answer::Cable { cable: cable.to_string(), created }),
         Err(err) => {
             let fix = match &err {
-                CableError::Unresolved(..) => "check the spelling and the resolver",
+                CableError::Unresolved(..) => {
+                    "check the spelling: neither a member (vdecable nodes lists them) nor a host is called so"
+                }
                 CableError::NoAddress(_) => {
                     "it has said nothing yet of where it can be reached; give an address: vdecable connect HOST"
                 }

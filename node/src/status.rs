@@ -1,9 +1,11 @@
 //! The node as a whole, as a view of the control protocol.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use cable::trust::Refuser;
-use control::status::{RefusedBy, RefusedKey, Status, TrustedKey};
+use control::status::{CableState, CableStatus, RefusedBy, RefusedKey, Status, TrustedKey};
+use fabric::PortId;
 
 use crate::driver::{Shard, now};
 use crate::port::Port;
@@ -47,7 +49,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
         ports,
         macs: plane.segment.bridge.entries() + plane.segment.bridge.remote_entries(),
         trusted: trusted.map(|t| TrustedKey { key: t.key.to_string(), name: t.name }).collect(),
-        cables: shard.cables.statuses(),
+        cables: cables(shard, now),
         refused: refused.collect(),
         strangers: shard.cables.strangers(),
         refused_plugs: shard.refused_plugs.borrow().counts(),
@@ -55,6 +57,22 @@ pub(crate) fn node(shard: &Shard) -> Status {
         gateway: gateway.map(|gateway| Box::new(gateway.status())),
         wires: wire::view::wires(shard, now),
     }
+}
+
+/// The cables. One that is connected, but lets nothing through, is not as well as it seems.
+fn cables(shard: &Shard, now: Instant) -> Vec<CableStatus> {
+    let mut cables = shard.cables.statuses();
+    for cable in &mut cables {
+        let port = cable.port.map(PortId).filter(|_| cable.state == CableState::Up);
+        if let Some(silent) = port.and_then(|port| shard.reporter.silent_for(port, now)) {
+            let silent = control::render::duration(silent.as_secs_f64());
+            cable.reason = Some(format!(
+                "silent for {silent}: nothing gets through, and frames take other ways"
+            ));
+            cable.fix = Some("look at the path between the two hosts".to_owned());
+        }
+    }
+    cables
 }
 
 /// What its endpoints call themselves; usually there is one.

@@ -24,7 +24,6 @@ mod measured;
 pub(crate) mod octets;
 pub(crate) mod pacer;
 pub(crate) mod pairs;
-mod profile;
 pub(crate) mod requests;
 mod stream;
 mod timeline;

@@ -94,7 +94,7 @@ fn end_of_plug(scene: &Scene) -> Result<()> {
     let (node, a, _b) = node_with_two_plugs(scene)?;
     node.ask(&["wire", "plug-a", "--profile", "lte"])?;
     ensure!(node.wires()?.len() == 1, "{:?}", node.wires()?);
-    ensure!(node.ask(&["status"])?.contains("rate 30mbit"), "status does not show the wire");
+    ensure!(node.ask(&["status"])?.contains("rate 12mbit"), "status does not show the wire");
     drop(a);
     wait_until("the wire to end with its plug", SOON, || Ok(node.wires()?.is_empty()))?;
     let _again = Plug::insert(scene, "plug-a", node.socket())?;

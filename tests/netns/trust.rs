@@ -251,8 +251,12 @@ fn refused(scene: &Scene) -> Result<()> {
     // One of a mesh that ended, whose address another has now.
     let word_file = scene.path("old.token");
     std::fs::write(&word_file, invite(a, &[])?)?;
+    let words = failing(a, &["leave"])?;
+    ensure!(words.contains("the only administrator"), "{words}");
     hosts.nodes[2].ask(&["leave"])?;
     ensure!(!is_member(&hosts.nodes[2], "a")?, "it has left and still lists a");
+    let left = json(&hosts.nodes[2], &["status"])?;
+    ensure!(left["cables"].as_array().is_some_and(Vec::is_empty), "cables are left: {left}");
     let foreign = invite(&hosts.nodes[2], &[])?;
     let words = failing(a, &["join", &foreign])?;
     ensure!(words.contains("a mesh of its own with"), "a would leave others behind: {words}");

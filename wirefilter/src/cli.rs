@@ -278,8 +278,7 @@ fn place(text: &str) -> Result<Place, PlaceError> {
 }
 
 fn profile(text: &str) -> Result<Profile, String> {
-    let names = || format!("there are {}", Profile::ALL.map(Profile::name).join(", "));
-    Profile::named(text).ok_or_else(names)
+    Profile::named(text).ok_or_else(|| format!("there are {}", Profile::names()))
 }
 
 /// What `--help` says of the profiles: their values.

@@ -215,7 +215,7 @@ fn read(name: &str, arguments: &str) -> Result<Command, Failure> {
             _ => return Err(Failure::invalid(format!("'{arguments}' is not json"))),
         },
         "profile" => LinkCommand::Profile(Profile::named(arguments).ok_or_else(|| {
-            let names = Profile::ALL.map(Profile::name).join(", ");
+            let names = Profile::names();
             Failure::invalid(format!("there is no profile '{arguments}'; there are {names}"))
         })?),
         "clear" => {

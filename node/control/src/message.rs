@@ -139,8 +139,13 @@ pub enum Request {
         /// Its name or key.
         member: String,
     },
-    /// Leave the mesh: this node is alone in one of its own again.
-    Leave,
+    /// Leave the mesh: this node is alone in one of its own again, and its cables to members are pulled
+    /// out.
+    Leave {
+        /// Also if it is the only administrator, and the others can let nobody in or out any more.
+        #[serde(default)]
+        force: bool,
+    },
     /// Make a new key for this node, which takes effect at its next start.
     RotateKey,
     /// Pull a cable out and forget it.

@@ -72,12 +72,12 @@ pub fn status(status: &Status) -> String {
         let _ = match refused.by {
             RefusedBy::Us => writeln!(
                 out,
-                "refused   {} presented a key that is not trusted here ({ago}):\n          {}\n          to let it in: vdecable trust {}",
+                "refused   {} presented a key that is not trusted here ({ago}):\n          {}\n          to let it in: vdecable invite here, vdecable join there; without a mesh: vdecable trust {}",
                 refused.address, refused.key, refused.key
             ),
             RefusedBy::Peer => writeln!(
                 out,
-                "refused   {} does not trust this node's key ({ago}):\n          {}\n          to be let in, run there: vdecable trust {} --name {}",
+                "refused   {} does not trust this node's key ({ago}):\n          {}\n          to be let in: vdecable invite there, vdecable join here; without a mesh, there: vdecable trust {} --name {}",
                 refused.address, refused.key, refused.key, status.name
             ),
         };
@@ -204,7 +204,7 @@ pub fn ports(ports: &[PortStatus]) -> String {
 /// The answer to `vdecable macs`.
 pub fn macs(macs: &[MacEntry]) -> String {
     if macs.is_empty() {
-        return "no such MAC addresses known: no station has sent a frame\n".to_owned();
+        return "no MAC addresses known: no station has sent a frame\n".to_owned();
     }
     let mut table = Table::new(&["MAC", "VLAN", "NODE", "PORT", "KIND", "AGE", "WHERE"]);
     for entry in macs {

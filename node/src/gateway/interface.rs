@@ -59,7 +59,7 @@ impl Netlink {
         let names = self.interfaces().await?;
         if names.values().any(|name| *name == interface) {
             bail!(
-                "cannot make the gateway's interface: there is an interface {interface} already; choose another name with --gateway-if, or remove it: ip link delete {interface}"
+                "cannot make the gateway's interface: there is an interface {interface} already; choose another name with --gateway-if"
             );
         }
         if let Some(uplink) = &config.uplink {

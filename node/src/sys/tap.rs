@@ -78,6 +78,12 @@ pub(crate) enum TapError {
         /// The interface.
         name: String,
     },
+    /// It is an interface of another kind.
+    #[error("{name} is an interface, but no tap; choose another name")]
+    OtherKind {
+        /// The interface.
+        name: String,
+    },
     /// The name cannot be an interface's.
     #[error(
         "{name:?} cannot name an interface: 1 to 15 characters without blanks, slashes, colons and percent signs"
@@ -129,6 +135,7 @@ impl Device {
                 Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => TapError::NoDriver { name },
                 Some(libc::EPERM | libc::EACCES) => TapError::NotAllowed { name },
                 Some(libc::EBUSY) => TapError::Busy { name },
+                Some(libc::EINVAL) => TapError::OtherKind { name },
                 _ => TapError::Other { name, source },
             }
         };

@@ -3,9 +3,7 @@
 
 use std::sync::Arc;
 
-use emulator::{Both, Change, Direction, Field, Settings, Trace};
-
-use super::profile::Profile;
+use emulator::{Both, Change, Direction, Field, Profile, Settings, Trace};
 
 /// The longest queue before a bottleneck for which none was asked, in frames: as long as that of
 /// most network interfaces. A bottleneck without one would hold a minute of frames.
@@ -52,7 +50,7 @@ pub(crate) struct Edit {
 enum What {
     /// Everything as it was without a wire.
     Clear,
-    Profile(&'static Profile),
+    Profile(Profile),
     Set(Change),
     Trace(Arc<Trace>),
 }

@@ -172,7 +172,7 @@ mod tests {
             apply(&step.edits, &mut settings);
         }
         assert_eq!(settings[IN].delay, Duration::from_millis(300).into());
-        assert_eq!(settings[OUT].delay.centre, Duration::from_millis(25));
+        assert_eq!(settings[OUT].delay.centre, Duration::from_millis(35));
         assert_eq!(settings[IN].bandwidth, settings[OUT].bandwidth);
         apply(&timeline.steps[3].edits, &mut settings);
         assert_eq!(settings, Both::default());

@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use control::wire::{WireAchieved, WireDirection, WireProfile, WireStatus};
-use emulator::Direction;
+use emulator::{Direction, Profile};
 
 use super::Wire;
+use super::asked::asked;
+use super::edit::{IN, OUT};
 use super::lane::Lane;
-use super::profile::PROFILES;
 use crate::driver::Shard;
 use crate::plane::Plane;
 use crate::port::Port;
@@ -101,14 +102,14 @@ fn achieved(lane: &Lane, now: Instant) -> WireAchieved {
 
 /// Every profile.
 pub(crate) fn profiles() -> Vec<WireProfile> {
-    let words = |values: &[(&str, &str)]| {
-        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    let view = |profile: Profile| {
+        let settings = profile.settings();
+        WireProfile {
+            name: profile.name().to_owned(),
+            about: profile.about().to_owned(),
+            inward: asked(&settings[IN]),
+            outward: asked(&settings[OUT]),
+        }
     };
-    let view = |profile: &super::profile::Profile| WireProfile {
-        name: profile.name.to_owned(),
-        about: profile.about.to_owned(),
-        inward: words(profile.inward),
-        outward: words(profile.outward),
-    };
-    PROFILES.iter().map(view).collect()
+    Profile::ALL.map(view).into()
 }

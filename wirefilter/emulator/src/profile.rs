@@ -55,6 +55,23 @@ impl Profile {
         }
     }
 
+    /// The names of all, in a row.
+    pub fn names() -> String {
+        Self::ALL.map(Self::name).join(", ")
+    }
+
+    /// What kind of link it is.
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Lte => "a phone in a cell that is not empty",
+            Self::ThreeG => "a telephone network of the third generation",
+            Self::Satellite => "a geostationary satellite: 36 000 km up and down again",
+            Self::Dsl => "a telephone line, with a modem that queues for long",
+            Self::WifiBad => "a radio channel two walls away",
+            Self::Intercontinental => "a good line around half of the world",
+        }
+    }
+
     /// The profile of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|profile| profile.name() == name)

@@ -107,10 +107,10 @@ fn a_refused_key_is_shown_with_the_command_that_lets_it_in() {
          no cables; plug one in with: vdecable connect HOST\n\
          refused   192.0.2.7:4000 presented a key that is not trusted here (1.0 s ago, 2 times):\n          \
          otherkey\n          \
-         to let it in: vdecable trust otherkey\n\
+         to let it in: vdecable invite here, vdecable join there; without a mesh: vdecable trust otherkey\n\
          refused   192.0.2.8:7667 does not trust this node's key (1.0 s ago):\n          \
          ownkey\n          \
-         to be let in, run there: vdecable trust ownkey --name a\n"
+         to be let in: vdecable invite there, vdecable join here; without a mesh, there: vdecable trust ownkey --name a\n"
     );
 }
 
