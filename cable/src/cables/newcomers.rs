@@ -1,7 +1,8 @@
 //! Newcomers who ask to be let in. Where this node is the stranger: [`join`](super::join).
 //!
-//! A stranger has proved its key in TLS and nothing else. It has one of a few places, a few seconds,
-//! and one message; what it is told before it has proved an invitation is why not.
+//! A stranger has proved its key in TLS and nothing else. It has one message, and a few seconds for it;
+//! what it is told before it has proved an invitation is why not. Whoever is silent waits in nobody's
+//! way: a place is had by asking, and who has waited longest gives way.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -9,8 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mesh::message::{JoinRefusal, Message, Unwelcome, encode};
-use tokio::sync::Semaphore;
+use mesh::message::{Join, JoinRefusal, Message, Unwelcome, encode};
+use quinn::SendStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::entry::{canonical, now};
 use super::{Cables, Shared};
@@ -21,13 +23,21 @@ use crate::identity::PublicKey;
 use crate::trust::Honoured;
 use crate::trust::enrolment::SESSION_LABEL;
 
-/// Newcomers served at once, and those that may wait for a place. More are turned away: they are an
-/// attack, or will come again.
-const PLACES: usize = 4;
+/// Strangers that have proved nothing, all of them and those of one source. Full: the one that has been
+/// there longest gives way, for an honest one says what it has to say within a round trip.
 const WAITING: usize = 64;
+const WAITING_OF_SOURCE: usize = 4;
 
-/// For how long a stranger is borne with, from its handshake to its goodbye.
-const DEADLINE: Duration = Duration::from_secs(5);
+/// For how long a stranger is borne with before it has asked, and when it was refused.
+const TIME_TO_ASK: Duration = Duration::from_secs(3);
+const TIME_TO_LEAVE: Duration = Duration::from_secs(1);
+
+/// The same for one that has proved the secret: a roster of the greatest length may be on its way.
+const TIME_TO_READ: Duration = Duration::from_secs(30);
+
+/// Newcomers that are told the roster at once. More are told to come again: whoever has the secret may
+/// ask as often as it likes.
+const READERS: usize = 8;
 
 /// Wrong proofs from one source in a minute. The secret has 128 bits, so this is for the logs'
 /// sake and the processor's.
@@ -56,21 +66,70 @@ pub struct Attempt {
 /// What is kept of strangers.
 #[derive(Debug)]
 pub(super) struct Newcomers {
-    places: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    /// Those that have proved nothing, by how long they are there.
+    waiting: VecDeque<Waiting>,
+    readers: Arc<Semaphore>,
     /// Wrong proofs of each source, and since when they are counted.
     tries: BTreeMap<IpAddr, (u32, Instant)>,
     notes: VecDeque<Attempt>,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    source: IpAddr,
+    /// Told when it must give way.
+    gives_way: Rc<Notify>,
+}
+
 impl Default for Newcomers {
     fn default() -> Self {
         Self {
-            places: Arc::new(Semaphore::new(PLACES)),
-            waiting: Arc::new(Semaphore::new(PLACES + WAITING)),
+            waiting: VecDeque::new(),
+            readers: Arc::new(Semaphore::new(READERS)),
             tries: BTreeMap::new(),
             notes: VecDeque::new(),
         }
+    }
+}
+
+impl Newcomers {
+    /// Lets a stranger wait, and has another one give way if there are too many.
+    fn begin_waiting(&mut self, source: IpAddr) -> Rc<Notify> {
+        let of_source = self.waiting.iter().filter(|other| other.source == source).count();
+        let longest = if of_source >= WAITING_OF_SOURCE {
+            self.waiting.iter().position(|other| other.source == source)
+        } else {
+            (self.waiting.len() >= WAITING).then_some(0)
+        };
+        if let Some(other) = longest.and_then(|at| self.waiting.remove(at)) {
+            other.gives_way.notify_one();
+        }
+        let gives_way = Rc::new(Notify::new());
+        self.waiting.push_back(Waiting { source, gives_way: gives_way.clone() });
+        gives_way
+    }
+
+    fn end_waiting(&mut self, gives_way: &Rc<Notify>) {
+        self.waiting.retain(|other| !Rc::ptr_eq(&other.gives_way, gives_way));
+    }
+}
+
+/// A stranger's place among those that have proved nothing.
+struct Place<'a> {
+    shared: &'a Shared,
+    gives_way: Rc<Notify>,
+}
+
+impl<'a> Place<'a> {
+    fn take(shared: &'a Shared, source: IpAddr) -> Self {
+        let gives_way = shared.newcomers.borrow_mut().begin_waiting(source);
+        Self { shared, gives_way }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.newcomers.borrow_mut().end_waiting(&self.gives_way);
     }
 }
 
@@ -106,49 +165,78 @@ fn count_wrong(tries: &mut BTreeMap<IpAddr, (u32, Instant)>, source: IpAddr, now
 /// Serves a stranger to its end.
 pub(super) async fn receive(shared: &Rc<Shared>, connected: &Connected) {
     let connection = &connected.connection;
-    let serve = async {
-        let strangers = &shared.newcomers;
-        let (waiting, places) = {
-            let strangers = strangers.borrow();
-            (strangers.waiting.clone(), strangers.places.clone())
-        };
-        let Ok(_waiting) = waiting.try_acquire_owned() else {
-            failure::close(connection, CloseCode::Protocol, "too many ask to be let in");
-            return Ok(());
-        };
-        let Ok(place) = places.acquire_owned().await else { return Ok(()) };
-        let (mut send, recv) = connection.accept_bi().await?;
-        let Message::Join(join) = Messages::new(recv).next().await? else {
-            return Err(ControlError::Misplaced);
-        };
-        let answer = shared.judge(connected, &join);
-        let messages = match answer {
-            Ok(Honoured { welcome, roster }) => {
-                let mut messages = vec![Message::Welcome(welcome)];
-                messages.extend(roster);
-                messages
+    let place = Place::take(shared, source_of(connection.remote_address().ip()));
+    let ending = tokio::select! {
+        ending = serve(shared, connected, &place) => ending,
+        // Newcomers have no use for datagrams; they are not to fill a queue with them.
+        Ok(_) = connection.read_datagram() => Some("a datagram from a stranger".into()),
+    };
+    if let Some(why) = ending {
+        failure::close(connection, CloseCode::Protocol, &why);
+    }
+}
+
+/// Gives why this end must end it, if it must.
+async fn serve(shared: &Rc<Shared>, connected: &Connected, place: &Place<'_>) -> Option<String> {
+    const CROWD: &str = "too many ask to be let in";
+    let connection = &connected.connection;
+    let listen = async {
+        let (send, recv) = connection.accept_bi().await?;
+        match Messages::new(recv).next().await? {
+            Message::Join(join) => Ok((send, join)),
+            _ => Err(ControlError::Misplaced),
+        }
+    };
+    let asked = tokio::select! {
+        // What has come is read, whoever else has come meanwhile.
+        biased;
+        asked = tokio::time::timeout(TIME_TO_ASK, connection.run(listen)) => asked,
+        () = place.gives_way.notified() => return Some(CROWD.into()),
+    };
+    let (send, join) = match asked {
+        Ok(Some(Ok(asked))) => asked,
+        Ok(Some(Err(err))) => return Some(err.to_string()),
+        Ok(None) => return None,
+        Err(_elapsed) => return Some("it asked for nothing".into()),
+    };
+    match shared.judge(connected, &join) {
+        Ok((honoured, _reader)) => {
+            shared.newcomers.borrow_mut().end_waiting(&place.gives_way);
+            let Honoured { welcome, roster } = honoured;
+            let messages = std::iter::once(Message::Welcome(welcome)).chain(roster);
+            tell(connected, send, messages, TIME_TO_READ).await
+        }
+        Err(refusal) => {
+            let reason = refusal.to_wire();
+            let answer = std::iter::once(Message::Unwelcome(Unwelcome { reason }));
+            tokio::select! {
+                ending = tell(connected, send, answer, TIME_TO_LEAVE) => ending,
+                () = place.gives_way.notified() => Some(CROWD.into()),
             }
-            Err(refusal) => vec![Message::Unwelcome(Unwelcome { reason: refusal.to_wire() })],
-        };
-        drop(place);
-        for message in &messages {
-            send.write_all(&encode(message)).await?;
+        }
+    }
+}
+
+/// Answers, and waits until the stranger says that it has heard.
+async fn tell(
+    connected: &Connected,
+    mut send: SendStream,
+    messages: impl Iterator<Item = Message>,
+    limit: Duration,
+) -> Option<String> {
+    let connection = &connected.connection;
+    let tell = async {
+        for message in messages {
+            send.write_all(&encode(&message)).await?;
         }
         let _ = send.finish();
-        // The stranger says when it has heard.
         connection.closed().await;
-        Ok(())
+        Ok::<_, ControlError>(())
     };
-    tokio::select! {
-        result = tokio::time::timeout(DEADLINE, connection.run(serve)) => match result {
-            Ok(Some(Ok(())) | None) => {}
-            Ok(Some(Err(err))) => failure::close(connection, CloseCode::Protocol, &err.to_string()),
-            Err(_elapsed) => failure::close(connection, CloseCode::Protocol, "too slow"),
-        },
-        // Newcomers have no use for datagrams; they are not to fill a queue with them.
-        Ok(_) = connection.read_datagram() => {
-            failure::close(connection, CloseCode::Protocol, "a datagram from a stranger");
-        }
+    match tokio::time::timeout(limit, connection.run(tell)).await {
+        Ok(Some(Ok(())) | None) => None,
+        Ok(Some(Err(err))) => Some(err.to_string()),
+        Err(_elapsed) => Some("it did not leave".into()),
     }
 }
 
@@ -156,10 +244,12 @@ impl Shared {
     fn judge(
         self: &Rc<Self>,
         connected: &Connected,
-        join: &mesh::message::Join,
-    ) -> Result<Honoured, JoinRefusal> {
+        join: &Join,
+    ) -> Result<(Honoured, OwnedSemaphorePermit), JoinRefusal> {
         let remote = canonical(connected.connection.remote_address());
         let source = source_of(remote.ip());
+        let readers = self.newcomers.borrow().readers.clone();
+        let reader = readers.try_acquire_owned().map_err(|_| JoinRefusal::Busy)?;
         if !may_try(&self.newcomers.borrow().tries, source, now()) {
             return Err(JoinRefusal::Busy);
         }
@@ -182,10 +272,9 @@ impl Shared {
         strangers.notes.truncate(NOTES - 1);
         strangers.notes.push_front(Attempt { at: now(), remote, key: connected.key, outcome });
         drop(strangers);
-        if honoured.is_ok() {
-            self.roster_changed();
-        }
-        honoured
+        let honoured = honoured?;
+        self.roster_changed();
+        Ok((honoured, reader))
     }
 }
 
@@ -220,5 +309,28 @@ mod tests {
         let same = |ip: &str| source_of(ip.parse().unwrap());
         assert_eq!(same("2001:db8::1"), same("2001:db8::ffff"));
         assert_eq!(same("::ffff:192.0.2.1"), one);
+    }
+
+    #[test]
+    fn who_is_silent_longest_gives_way_and_of_one_source_four_wait() {
+        let mut strangers = Newcomers::default();
+        let has_given_way = |who: &Rc<Notify>, all: &Newcomers| {
+            all.waiting.iter().all(|other| !Rc::ptr_eq(&other.gives_way, who))
+        };
+        let source = |host: u32| source_of(std::net::Ipv4Addr::from_bits(host).into());
+        let first = strangers.begin_waiting(source(1));
+        let crowd: Vec<_> = (0..9).map(|_| strangers.begin_waiting(source(2))).collect();
+        assert_eq!(strangers.waiting.len(), 1 + WAITING_OF_SOURCE);
+        assert!(has_given_way(&crowd[0], &strangers) && !has_given_way(&first, &strangers));
+        strangers.end_waiting(&crowd[8]);
+        assert_eq!(strangers.waiting.len(), WAITING_OF_SOURCE);
+
+        for host in 3..1000 {
+            strangers.begin_waiting(source(host));
+        }
+        assert_eq!(strangers.waiting.len(), WAITING);
+        assert!(has_given_way(&first, &strangers));
+        let newest = strangers.waiting.back().unwrap();
+        assert_eq!(newest.source, source(999));
     }
 }

@@ -85,7 +85,8 @@ fn of_thirty_two_who_race_for_one_token_one_wins() {
         assert_eq!(a.trust.members().len(), 2);
         for lost in results.iter().filter_map(|result| result.as_ref().err()) {
             // One that the limit of strangers turned away was not let in either.
-            let refused = matches!(lost, JoinError::Refused(_, JoinRefusal::Used));
+            let refused =
+                matches!(lost, JoinError::Refused(_, JoinRefusal::Used | JoinRefusal::Busy));
             assert!(refused || matches!(lost, JoinError::Unreached(_)), "{lost}");
         }
     });
@@ -161,6 +162,23 @@ fn a_recorded_request_is_of_no_use_in_another_session() {
         // In its own session it is good.
         assert_eq!(ask(&first).await.0, 19);
         assert_eq!(a.trust.members().len(), 2);
+    });
+}
+
+#[test]
+fn strangers_that_say_nothing_keep_nobody_out() {
+    lab::run(async {
+        let (a, b) = (Home::new().start_member("a"), Home::new().start_member("b"));
+        let token = invite(&a, Roles::SWITCH);
+        let client = Client::new(Proof::RawKey(Pair::new().certified()), JOIN_ALPN);
+        let mut silent = Vec::new();
+        for _ in 0..6 {
+            silent.push(client.knock(a.address()).await.unwrap());
+        }
+        let there = || silent.iter().filter(|one| one.close_reason().is_none()).count();
+        until("of one source four may wait", || there() == 4).await;
+        join(&b, &token, "b").await;
+        assert!(there() >= 3, "nobody else had to leave for it");
     });
 }
 
