@@ -213,7 +213,7 @@ impl Verifier {
         }
         // Each has an alert of its own (RFC 8446 section 6.2), so that the peer knows why.
         Err(Error::InvalidCertificate(match self.trust.verdict(key) {
-            Verdict::Trusted => return Ok(()),
+            Verdict::Trusted | Verdict::Waiting => return Ok(()),
             Verdict::Revoked => CertificateError::Revoked,
             Verdict::Expired => CertificateError::Expired,
             Verdict::Unknown => CertificateError::ApplicationVerificationFailure,

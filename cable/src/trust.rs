@@ -61,6 +61,9 @@ pub enum Verdict {
     Revoked,
     /// Its membership has ended.
     Expired,
+    /// It is to follow a member's key. It may compare rosters, so that the other end hears that the one
+    /// before is done with; before that it opens and answers no cable.
+    Waiting,
 }
 
 /// Who refused in a failed handshake.
@@ -165,6 +168,7 @@ impl Trust {
             Some(Standing::Revoked | Standing::Replaced(_) | Standing::Outrun) => Verdict::Revoked,
             Some(Standing::Member(_)) => Verdict::Trusted,
             _ if named => Verdict::Trusted,
+            Some(Standing::Waiting(_)) => Verdict::Waiting,
             Some(Standing::Expired(_)) => Verdict::Expired,
             Some(Standing::Unknown) | None => Verdict::Unknown,
         }
@@ -175,7 +179,7 @@ impl Trust {
     pub fn lets_speak(&self, key: PublicKey) -> bool {
         match self.verdict(key) {
             Verdict::Trusted => true,
-            Verdict::Revoked | Verdict::Expired => false,
+            Verdict::Revoked | Verdict::Expired | Verdict::Waiting => false,
             Verdict::Unknown => {
                 let inner = self.inner();
                 !inner.trusted.is_empty() || inner.membership.is_none()

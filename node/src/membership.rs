@@ -402,7 +402,9 @@ fn roster_failure(what: &str, err: &RosterError) -> Failure {
         RosterError::OtherMembers(_) => {
             "let those join the other mesh instead; or give them up here first: vdecable leave --force"
         }
-        RosterError::Full => "a mesh has at most 1024 members and 256 invitations; take some back",
+        RosterError::Full => {
+            "a mesh has at most 1024 members, and an administrator 256 invitations; take some back"
+        }
         RosterError::Store(_) => "make room or mend the state directory",
         RosterError::WrongMesh(_) | RosterError::Forged(_) => {
             "do not trust what answered; ask who gave you the invitation"
@@ -451,7 +453,7 @@ fn member_status(standing: &Standing, wall: u64) -> Option<MemberStatus> {
         Standing::Member(member) => ("member", Some(member)),
         Standing::Expired(member) => ("expired", Some(member)),
         Standing::Revoked | Standing::Replaced(_) | Standing::Outrun => ("revoked", None),
-        Standing::Unknown => return None,
+        Standing::Waiting(_) | Standing::Unknown => return None,
     };
     let expires = member.map(|member| member.expires).filter(|expires| *expires != 0);
     Some(MemberStatus {

@@ -12,6 +12,7 @@
 mod author;
 mod entry;
 mod evaluate;
+mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,24 +26,7 @@ pub use entry::{
     Checker, Class, Entry, Founding, Invitation, Membership, Place, Revocation, Roles, Sealer,
     Statement, Succession, consent_octets,
 };
-
-/// The most keys that are members or have been: as many as there can be nodes.
-pub const MAX_MEMBERS: usize = 1024;
-
-/// The most invitations remembered, used ones among them; and the most of which one administrator
-/// says that they are over.
-pub const MAX_INVITES: usize = 256;
-
-/// The most entries: some from several administrators about each key. At most 400 octets each.
-pub const MAX_ENTRIES: usize = 4096;
-
-/// Keys that one key may name to follow it. An honest node names one; of a stolen key the thief
-/// names another.
-const MAX_HEIRS: usize = 4;
-
-/// For how long an invitation is remembered after its end, in seconds: longer than clocks are wrong
-/// and nodes are out of reach while an invitation is being used.
-const REMEMBER_INVITES: u64 = 7 * 86_400;
+pub use room::{MAX_ENTRIES, MAX_INVITES, MAX_INVITES_OF_SIGNER, MAX_MEMBERS};
 
 /// What a roster says of a key at some time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +39,8 @@ pub enum Standing {
     Revoked,
     /// Its holder has this key now.
     Replaced(NodeKey),
+    /// It is to follow this member's key, and is nobody's before that one is done with.
+    Waiting(NodeKey),
     /// Somebody else used its invitation first.
     Outrun,
     /// Nobody has said that it is a member.
@@ -91,8 +77,8 @@ pub struct Merged {
     pub taken: Vec<Entry>,
     /// How many were not taken because nobody known signed them.
     pub unfounded: usize,
-    /// How many were not taken because the roster is full.
-    pub no_room: usize,
+    /// Those that were not taken because the roster is full.
+    pub no_room: Vec<Entry>,
     /// The first one that is not honest.
     pub forged: Option<Forged>,
 }
@@ -100,7 +86,7 @@ pub struct Merged {
 impl Merged {
     /// How many had to be looked at closely, whatever came of it: what says nothing new costs nothing.
     pub fn looked_at(&self) -> usize {
-        self.taken.len() + self.unfounded + self.no_room + usize::from(self.forged.is_some())
+        self.taken.len() + self.unfounded + self.no_room.len() + usize::from(self.forged.is_some())
     }
 }
 
@@ -111,9 +97,22 @@ pub struct Roster {
     entries: BTreeMap<Place, Entry>,
     /// Keys that are or have been administrators: their entries are kept.
     authors: BTreeSet<NodeKey>,
-    /// Keys that have been admitted, and how many successions from an administrator's word each is.
-    known: BTreeMap<NodeKey, u8>,
+    /// Keys that have been admitted, or are to follow one that was.
+    known: BTreeMap<NodeKey, Known>,
     evaluation: Evaluation,
+}
+
+/// How a key came to be known.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// How many successions it is from an administrator's word.
+    steps: u8,
+    /// It is by such a word, or by the last one of the key before it.
+    is_taken: bool,
+}
+
+impl Known {
+    const ADMITTED: Self = Self { steps: 0, is_taken: true };
 }
 
 impl fmt::Debug for Roster {
@@ -134,7 +133,7 @@ impl Roster {
             founding,
             entries,
             authors: BTreeSet::from([founding.founder]),
-            known: BTreeMap::from([(founding.founder, 0)]),
+            known: BTreeMap::from([(founding.founder, Known::ADMITTED)]),
             evaluation,
         }
     }
@@ -175,15 +174,25 @@ impl Roster {
     pub fn take_in(&mut self, entries: Vec<Entry>, now: u64, checker: &impl Checker) -> Merged {
         let founding = self.founding;
         let mut forged = None;
-        let merged = self.take_all(entries, now, &mut |entry| {
+        let mut is_honest = |entry: &Entry| {
             let honest = entry.is_plausible() && entry.is_authentic(&founding, checker);
             if !honest && forged.is_none() {
                 forged = Some(Forged { subject: entry.subject });
             }
             honest
-        });
+        };
+        let mut merged = self.take_all(entries, now, &mut is_honest);
         if !merged.taken.is_empty() {
             self.evaluation = Evaluation::of(&self.founding, &self.entries);
+        }
+        // Only a full roster says who has no voice by now, and only then it matters.
+        if !merged.no_room.is_empty() && self.forget_void() {
+            let again = std::mem::take(&mut merged.no_room);
+            let more = self.take_all(again, now, &mut is_honest);
+            self.evaluation = Evaluation::of(&self.founding, &self.entries);
+            merged.taken.extend(more.taken);
+            merged.unfounded += more.unfounded;
+            merged.no_room = more.no_room;
         }
         Merged { forged, ..merged }
     }
@@ -206,7 +215,7 @@ impl Roster {
                 } else if !self.is_founded(&entry) {
                     still.push(entry);
                 } else if !self.has_room(&entry) {
-                    merged.no_room += 1;
+                    merged.no_room.push(entry);
                 } else if is_honest(&entry) {
                     self.take(entry.clone());
                     merged.taken.push(entry);
@@ -222,7 +231,7 @@ impl Roster {
 
     /// Whether it says nothing new, or something that is over.
     fn is_outdated(&self, entry: &Entry, now: u64) -> bool {
-        invitation_end(entry).is_some_and(|end| is_forgotten(end, now))
+        Self::is_untimely(entry, now)
             || self
                 .entries
                 .get(&entry.place())
@@ -241,52 +250,34 @@ impl Roster {
     fn is_founded(&self, entry: &Entry) -> bool {
         match &entry.statement {
             Statement::Succeeded(_) => {
-                self.known.get(&entry.subject).is_some_and(|steps| *steps < MAX_SUCCESSIONS)
+                let known = self.known.get(&entry.subject);
+                known.is_some_and(|known| known.is_taken && known.steps < MAX_SUCCESSIONS)
             }
             _ => self.authors.contains(&entry.signer),
         }
     }
 
-    fn has_room(&self, entry: &Entry) -> bool {
-        if self.entries.contains_key(&entry.place()) {
-            return true;
-        }
-        let room = match &entry.statement {
-            Statement::Member(_) | Statement::Revoked(_) => {
-                self.known.contains_key(&entry.subject) || self.known.len() < MAX_MEMBERS
-            }
-            Statement::Succeeded(succession) => {
-                heirs(&self.entries, entry.subject).count() < MAX_HEIRS
-                    && (self.known.contains_key(&succession.to) || self.known.len() < MAX_MEMBERS)
-            }
-            Statement::Invite(_) => self.invites().count() < MAX_INVITES,
-            // Closing one makes no more of them, so that nobody honest closes more than there are.
-            Statement::Closed { .. } => {
-                self.invites().filter(|(_, signer)| *signer == entry.signer).count() < MAX_INVITES
-            }
-        };
-        room && self.entries.len() < MAX_ENTRIES
-    }
-
     fn take(&mut self, entry: Entry) {
         match &entry.statement {
             Statement::Member(member) => {
-                self.known.insert(entry.subject, 0);
+                self.known.insert(entry.subject, Known::ADMITTED);
                 let roles = member.roles;
                 if roles.contains(Roles::ADMIN) || roles.contains(Roles::FORMER_ADMIN) {
                     self.add_author(entry.subject);
                 }
             }
             Statement::Revoked(revoked) => {
-                self.known.insert(entry.subject, 0);
+                self.known.insert(entry.subject, Known::ADMITTED);
                 if revoked.was_admin {
                     self.add_author(entry.subject);
                 }
             }
-            Statement::Succeeded(Succession { to, .. }) => {
-                let steps = self.known.get(&entry.subject).map_or(1, |steps| steps + 1);
-                let known = self.known.entry(*to).or_insert(steps);
-                *known = (*known).min(steps);
+            Statement::Succeeded(Succession { to, retired, .. }) => {
+                let steps = self.known.get(&entry.subject).map_or(1, |known| known.steps + 1);
+                let new = Known { steps, is_taken: *retired };
+                let known = self.known.entry(*to).or_insert(new);
+                known.steps = known.steps.min(steps);
+                known.is_taken |= *retired;
                 if self.authors.contains(&entry.subject) {
                     self.add_author(*to);
                 }
@@ -309,18 +300,16 @@ impl Roster {
         }
     }
 
-    /// Forgets invitations that are long over. Call it now and then, and after loading.
-    pub fn forget_old_invitations(&mut self, now: u64) {
-        self.entries
-            .retain(|_, entry| invitation_end(entry).is_none_or(|end| !is_forgotten(end, now)));
-    }
-
     /// What a key is, at a time in seconds since 1970.
     pub fn standing(&self, key: &NodeKey, now: u64) -> Standing {
         match self.evaluation.decisions.get(key) {
             None => Standing::Unknown,
             Some(Decision::Revoked) => Standing::Revoked,
             Some(Decision::Replaced(by)) => Standing::Replaced(*by),
+            Some(Decision::Waiting(of)) => match self.standing(of, now) {
+                Standing::Member(_) => Standing::Waiting(*of),
+                other => other,
+            },
             Some(Decision::Outrun) => Standing::Outrun,
             Some(Decision::Member(member)) if member.expires != 0 && member.expires <= now => {
                 Standing::Expired(member.clone())
@@ -364,8 +353,10 @@ impl Roster {
 
     /// What a key that is known was or is called.
     pub fn name_of(&self, key: &NodeKey) -> Option<Name> {
-        if let Some(Decision::Member(member)) = self.evaluation.decisions.get(key) {
-            return Some(member.name.clone());
+        match self.evaluation.decisions.get(key) {
+            Some(Decision::Member(member)) => return Some(member.name.clone()),
+            Some(Decision::Waiting(of)) => return self.name_of(of),
+            _ => {}
         }
         let latest = about(&self.entries, *key).max_by_key(|entry| entry.rank())?;
         match &latest.statement {
@@ -429,17 +420,4 @@ impl Roster {
         };
         self.entries.values().filter_map(made)
     }
-}
-
-/// When what an entry says about an invitation is over; `None` if it is about something else.
-fn invitation_end(entry: &Entry) -> Option<u64> {
-    match &entry.statement {
-        Statement::Invite(invitation) => Some(invitation.expires),
-        Statement::Closed { expires } => Some(*expires),
-        _ => None,
-    }
-}
-
-fn is_forgotten(end: u64, now: u64) -> bool {
-    end.saturating_add(REMEMBER_INVITES) <= now
 }

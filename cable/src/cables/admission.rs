@@ -47,13 +47,21 @@ impl Shared {
     /// # Errors
     /// The code to close the new connection with.
     pub(super) fn admit(&self, candidate: &Candidate) -> Result<Vec<Rc<Entry>>, CloseCode> {
+        // It was trusted when it was proved, but that is some round trips ago.
+        if candidate.key != self.own && !self.trust.contains(candidate.key) {
+            return Err(CloseCode::Untrusted);
+        }
+        self.find_place(candidate)
+    }
+
+    /// The same, whoever is trusted.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub(super) fn find_place(&self, candidate: &Candidate) -> Result<Vec<Rc<Entry>>, CloseCode> {
         let Candidate { key, remote, dialled_by_peer } = *candidate;
         if key == self.own {
             return Err(CloseCode::OwnKey);
-        }
-        // It was trusted when it was proved, but that is some round trips ago.
-        if !self.trust.contains(key) {
-            return Err(CloseCode::Untrusted);
         }
         let serving = self.find_all(|entry| entry.serves(key));
         // Dialled by the other end than the candidate, between the same hosts.
@@ -85,7 +93,7 @@ impl Shared {
             return false;
         };
         let candidate = Candidate { key, remote, dialled_by_peer: None };
-        self.admit(&candidate).is_err_and(|code| code == CloseCode::Duplicate)
+        self.find_place(&candidate).is_err_and(|code| code == CloseCode::Duplicate)
     }
 
     /// A cable that served is gone: those that stood by for it dial again.

@@ -127,8 +127,7 @@ async fn greet(
     connected: Connected,
 ) -> Result<Dialled, Failure> {
     if let Some(wanted) = target.member_key()
-        && shared.trust.latest_key(wanted) != connected.key
-        && connected.key != wanted
+        && !shared.trust.is_key_of(connected.key, wanted)
         && connected.key != shared.own
     {
         failure::close(&connected.connection, CloseCode::ShuttingDown, "another member is meant");
@@ -138,8 +137,10 @@ async fn greet(
     }
     entry.remember_peer(connected.key, remote);
     let candidate = Candidate { key: connected.key, remote: remote.ip(), dialled_by_peer: None };
+    // TLS has asked whether it is trusted; if it is to follow another key, its first words are that it
+    // does.
     shared
-        .admit(&candidate)
+        .find_place(&candidate)
         .inspect_err(|code| failure::close(&connected.connection, *code, ""))
         .map_err(Failure::Local)?;
     let (control, peer) = introduce(shared, &connected, Some(entry.id)).await?;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mesh::NodeKey;
 use mesh::message::{Join, JoinRefusal, MeshId, Message, Name, RosterDigest, Welcome};
 use mesh::roster::{
     Admission, AuthorError, Checker as _, Entry, Founding, Invitation, InvitationState, Roles,
@@ -262,14 +263,8 @@ impl Trust {
             standing,
         };
         // A key that is to follow another is not another member.
-        let waiting: Vec<_> = mesh
-            .roster
-            .members(now)
-            .filter_map(|(key, _)| mesh.roster.succession_of(&key))
-            .filter(|succession| !succession.retired)
-            .map(|succession| succession.to)
-            .collect();
-        let standings = mesh.roster.standings(now).filter(|(key, _)| !waiting.contains(key));
+        let is_one = |standing: &Standing| !matches!(standing, Standing::Waiting(_));
+        let standings = mesh.roster.standings(now).filter(|(_, standing)| is_one(standing));
         let mut members: Vec<_> = standings.map(view).collect();
         members.sort_by(|a, b| (&a.name, a.key).cmp(&(&b.name, b.key)));
         members
@@ -279,6 +274,15 @@ impl Trust {
     pub fn latest_key(&self, key: PublicKey) -> PublicKey {
         let inner = self.inner();
         inner.mesh().map_or(key, |mesh| mesh.roster.latest_key(&key.into()).into())
+    }
+
+    /// Whether a key is a member's, or is to be: by the key that it had at some time.
+    pub(crate) fn is_key_of(&self, key: PublicKey, member: PublicKey) -> bool {
+        let inner = self.inner();
+        let Ok(mesh) = inner.mesh() else { return key == member };
+        let latest = mesh.roster.latest_key(&member.into());
+        let standing = mesh.roster.standing(&key.into(), unix_seconds());
+        key == member || NodeKey::from(key) == latest || standing == Standing::Waiting(latest)
     }
 
     /// The mesh that this node belongs to.

@@ -219,8 +219,9 @@ impl Membership {
     pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Heard {
         let merged = self.roster.take_in(entries, unix_seconds(), &Signatures);
         let (looked_at, forged) = (merged.looked_at(), merged.forged);
-        if merged.unfounded + merged.no_room > 0 {
-            tracing::debug!(merged.unfounded, merged.no_room, "roster entries not taken");
+        let (unfounded, no_room) = (merged.unfounded, merged.no_room.len());
+        if unfounded + no_room > 0 {
+            tracing::debug!(unfounded, no_room, "roster entries not taken");
         }
         let is_news = !merged.taken.is_empty();
         if is_news {

@@ -111,7 +111,7 @@ mod tests {
         let (old, trust) = start(dir.path());
         let mesh = trust.mesh_id();
         let next = trust.begin_rotation(dir.path(), &old).unwrap();
-        assert_eq!(trust.verdict(next), Verdict::Trusted);
+        assert_eq!(trust.verdict(next), Verdict::Waiting);
         assert_eq!(trust.verdict(old.public()), Verdict::Trusted);
         assert!(matches!(
             trust.begin_rotation(dir.path(), &old),

@@ -23,6 +23,8 @@ pub(super) enum Decision {
     Revoked,
     /// Its holder has another key now.
     Replaced(NodeKey),
+    /// It is to follow this one, which its holder still has.
+    Waiting(NodeKey),
     /// Somebody else came first with the same invitation, at an administrator out of reach then.
     Outrun,
 }
@@ -193,16 +195,27 @@ impl Evaluation {
             for _ in 0..MAX_SUCCESSIONS {
                 let Some(Decision::Member(member)) = self.decisions.get(&old) else { break };
                 let Some(succession) = succession(entries, old) else { break };
-                let inherited = Membership { invite: None, ..member.clone() };
-                if succession.retired {
-                    self.decisions.insert(old, Decision::Replaced(succession.to));
+                if !succession.retired {
+                    break;
                 }
+                let inherited = Membership { invite: None, ..member.clone() };
+                self.decisions.insert(old, Decision::Replaced(succession.to));
                 if self.decisions.contains_key(&succession.to) {
                     break;
                 }
                 self.decisions.insert(succession.to, Decision::Member(inherited));
                 old = succession.to;
             }
+        }
+        // A member has one key at a time: the next one is none before this one is done with.
+        let waiting: Vec<_> = self
+            .decisions
+            .iter()
+            .filter(|(_, decision)| matches!(decision, Decision::Member(_)))
+            .filter_map(|(key, _)| Some((*key, succession(entries, *key)?.to)))
+            .collect();
+        for (key, next) in waiting {
+            self.decisions.entry(next).or_insert(Decision::Waiting(key));
         }
     }
 }

@@ -86,18 +86,38 @@ fn nobody_claims_a_key_that_does_not_agree() {
 
 #[test]
 fn a_line_of_keys_that_nobody_confirms_ends() {
+    for retired in [true, false] {
+        let mut roster = founded();
+        admit(&mut roster, keys(1), 2, Roles::SWITCH);
+        for step in 0..10 {
+            let (old, new) = (keys(200 + step), keys(201 + step));
+            let old = if step == 0 { keys(2) } else { old };
+            let consent = new.seal(&consent_octets(roster.founding(), &old.0, &new.0));
+            let succession = Succession { to: new.0, retired, consent };
+            let statement = Statement::Succeeded(succession);
+            let entry = Entry::sign(roster.founding(), old.0, 1, statement, &old);
+            merge(&mut roster, vec![entry]);
+        }
+        assert_eq!(members(&roster), if retired { [1, 204] } else { [1, 2] });
+        let is_succession = |entry: &&Entry| matches!(entry.statement, Statement::Succeeded(_));
+        assert_eq!(roster.entries().filter(is_succession).count(), if retired { 4 } else { 1 });
+    }
+}
+
+#[test]
+fn a_member_has_one_key_however_many_it_names() {
     let mut roster = founded();
     admit(&mut roster, keys(1), 2, Roles::SWITCH);
-    for step in 0..10 {
-        let (old, new) = (keys(200 + step), keys(201 + step));
-        let old = if step == 0 { keys(2) } else { old };
-        let consent = new.seal(&consent_octets(roster.founding(), &old.0, &new.0));
-        let succession = Succession { to: new.0, retired: false, consent };
-        let entry =
-            Entry::sign(roster.founding(), old.0, 1, Statement::Succeeded(succession), &old);
+    for (serial, to) in (1..).zip(20..30) {
+        let consent = keys(to).seal(&consent_octets(roster.founding(), &keys(2).0, &keys(to).0));
+        let succession = Succession { to: keys(to).0, retired: false, consent };
+        let statement = Statement::Succeeded(succession);
+        let entry = Entry::sign(roster.founding(), keys(2).0, serial, statement, &keys(2));
         merge(&mut roster, vec![entry]);
     }
-    assert_eq!(members(&roster).len(), 2 + 4);
+    assert_eq!(members(&roster), [1, 2]);
+    let waiting = roster.standings(NOW).filter(|(_, s)| matches!(s, Standing::Waiting(_)));
+    assert_eq!(waiting.count(), 1);
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn rotate(roster: &mut Roster, old: u64, new: u64) {
     let both = roster.succeed(&keys(old), &keys(new), NOW).unwrap();
     merge(roster, vec![both]);
     assert!(matches!(roster.standing(&keys(old).0, NOW), Standing::Member(_)));
-    assert!(matches!(roster.standing(&keys(new).0, NOW), Standing::Member(_)));
+    assert_eq!(roster.standing(&keys(new).0, NOW), Standing::Waiting(keys(old).0));
     let last = roster.retire(&keys(old), &keys(new));
     merge(roster, last);
 }

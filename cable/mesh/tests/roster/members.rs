@@ -188,11 +188,11 @@ fn the_only_administrator_cannot_put_itself_out() {
 #[test]
 fn a_roster_holds_so_many_and_no_more() {
     let mut roster = founded();
-    for number in 0..2 * mesh::roster::MAX_INVITES as u64 {
+    for number in 0..2 * mesh::roster::MAX_INVITES_OF_SIGNER as u64 {
         let entry = roster.invite(keys(5000 + number).0, invitation(Roles::SWITCH), NOW, &keys(1));
         let merged = merge(&mut roster, vec![entry.unwrap()]);
-        let room = number < mesh::roster::MAX_INVITES as u64;
-        assert_eq!((merged.taken.len(), merged.no_room), if room { (1, 0) } else { (0, 1) });
+        let room = number < mesh::roster::MAX_INVITES_OF_SIGNER as u64;
+        assert_eq!((merged.taken.len(), merged.no_room.len()), if room { (1, 0) } else { (0, 1) });
     }
     // A week after their end they are forgotten, and take no room.
     roster.forget_old_invitations(NOW + 9 * DAY);

@@ -1,13 +1,13 @@
 //! What administrators did who are administrators no more, and what those attempt who have gone bad.
 
 use mesh::roster::{
-    AuthorError, Entry, Membership, Revocation, Roles, Roster, Sealer as _, Standing, Statement,
-    Succession, consent_octets,
+    AuthorError, Entry, Invitation, Membership, Revocation, Roles, Roster, Sealer as _, Standing,
+    Statement, Succession, consent_octets,
 };
 
 use crate::lab::{
-    Anyone, InvitationState, Keys, NOW, admission, admit, founded, invite, keys, member, members,
-    merge, name, revoke,
+    Anyone, DAY, InvitationState, Keys, NOW, admission, admit, founded, invitation, invite, keys,
+    member, members, merge, name, revoke,
 };
 
 /// The founder, an administrator 2, and of the others those that it has left.
@@ -174,8 +174,71 @@ fn an_administrator_that_ends_invitations_without_end_leaves_room_for_revocation
     admit(&mut roster, keys(1), 2, Roles::ADMIN);
     admit(&mut roster, keys(2), 3, Roles::SWITCH);
     for number in 5000..5000 + mesh::roster::MAX_ENTRIES as u64 {
-        forced(&mut roster, keys(2), number, 1, Statement::Closed { expires: u64::MAX });
+        forced(&mut roster, keys(2), number, 1, Statement::Closed { expires: NOW + DAY });
     }
     revoke(&mut roster, keys(1), 3);
     assert_eq!(members(&roster), [1, 2]);
+}
+
+#[test]
+fn an_invitation_without_end_is_not_taken() {
+    let mut roster = founded();
+    for expires in [u64::MAX, NOW + 3 * 366 * DAY] {
+        for statement in [
+            Statement::Invite(Invitation { expires, ..invitation(Roles::SWITCH) }),
+            Statement::Closed { expires },
+        ] {
+            let entry = Entry::sign(roster.founding(), keys(100).0, 1, statement, &keys(1));
+            assert!(merge(&mut roster, vec![entry]).taken.is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_administrator_with_all_its_invitations_leaves_room_for_those_of_others() {
+    let mut roster = founded();
+    admit(&mut roster, keys(1), 2, Roles::ADMIN);
+    for number in 0..mesh::roster::MAX_INVITES as u64 {
+        let statement = Statement::Invite(invitation(Roles::SWITCH));
+        forced(&mut roster, keys(2), 5000 + number, 1, statement);
+    }
+    admit(&mut roster, keys(1), 3, Roles::SWITCH);
+    assert_eq!(members(&roster), [1, 2, 3]);
+}
+
+#[test]
+fn a_roster_that_rogues_have_filled_is_cleared_by_putting_them_out() {
+    let mut roster = founded();
+    let rogues = 2..6;
+    for rogue in rogues.clone() {
+        admit(&mut roster, keys(1), rogue, Roles::ADMIN);
+    }
+    let junk = |by: u64| -> Vec<Entry> {
+        let member = |number: u64| {
+            let joined = NOW;
+            let roles = Roles::SWITCH;
+            let member = Membership { name: name("x"), roles, joined, expires: 0, invite: None };
+            let statement = Statement::Member(member);
+            Entry::sign(&crate::lab::founding(keys(1)), keys(number).0, 1, statement, &keys(by))
+        };
+        (10_000..10_000 + mesh::roster::MAX_MEMBERS as u64).map(member).collect()
+    };
+    for rogue in rogues.clone() {
+        merge(&mut roster, junk(rogue));
+    }
+    let full = roster.entries().count();
+    assert!(full > 4000, "{full}");
+    let refused = roster.invite(keys(100).0, invitation(Roles::SWITCH), NOW, &keys(1)).unwrap();
+    assert_eq!(merge(&mut roster, vec![refused]).no_room.len(), usize::from(full == 4096));
+    for rogue in rogues.clone() {
+        let said = roster.revoke(keys(rogue).0, NOW, &keys(1)).unwrap();
+        let merged = merge(&mut roster, said);
+        assert!(merged.no_room.is_empty());
+        assert_eq!(roster.standing(&keys(rogue).0, NOW), Standing::Revoked);
+    }
+    // Whom they have let in is the founder's to put out, and there is room to say so.
+    for number in 10_000..10_010 {
+        revoke(&mut roster, keys(1), number);
+        assert_eq!(roster.standing(&keys(number).0, NOW), Standing::Revoked);
+    }
 }
