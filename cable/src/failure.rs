@@ -29,6 +29,13 @@ pub(crate) fn close(connection: &Connection, code: CloseCode, detail: &str) {
     connection.close(to_varint(code), detail.as_bytes());
 }
 
+/// What a peer says of its reasons, as it can be shown.
+fn words_of(reason: &[u8]) -> String {
+    const LONGEST: usize = 120;
+    let text = String::from_utf8_lossy(reason);
+    text.chars().filter(|c| !c.is_control()).take(LONGEST).collect()
+}
+
 /// TLS alert `access_denied` (RFC 8446 section 6.2) as a QUIC error (RFC 9001 section 4.8): what
 /// either end says to a key that it does not trust.
 const ACCESS_DENIED: u64 = 0x100 + 49;
@@ -99,6 +106,10 @@ pub enum Failure {
     Version(SocketAddr),
     /// The peer closed with a reason of its own.
     Closed(CloseCode),
+    /// The peer closed because of something that this node sent, in its words.
+    Blamed(String),
+    /// This end closed it because of something that the peer sent.
+    Broken(String),
     /// The established cable went silent.
     Silent,
     /// The peer restarted and no longer knows the cable.
@@ -129,8 +140,12 @@ impl Failure {
         remote: SocketAddr,
         shown: Option<PublicKey>,
     ) -> Self {
-        if let Some(code) = code_of(err) {
-            return Self::Closed(code);
+        match (code_of(err), err) {
+            (Some(CloseCode::Protocol), ConnectionError::ApplicationClosed(close)) => {
+                return Self::Blamed(words_of(&close.reason));
+            }
+            (Some(code), _) => return Self::Closed(code),
+            (None, _) => {}
         }
         match err {
             ConnectionError::TimedOut if phase == Phase::Handshake => Self::NoAnswer(remote),
@@ -165,6 +180,14 @@ impl Failure {
             },
             ConnectionError::VersionMismatch => Self::Version(remote),
             other => Self::Other(other.to_string()),
+        }
+    }
+
+    /// Why this end closes with a code, and what it says of it.
+    pub(crate) fn local(code: CloseCode, words: &str) -> Self {
+        match code {
+            CloseCode::Protocol => Self::Broken(words.to_owned()),
+            code => Self::Local(code),
         }
     }
 
@@ -238,6 +261,11 @@ impl Failure {
             Self::Version(remote) => {
                 format!("{remote} speaks another version of the cable protocol")
             }
+            Self::Blamed(how) if how.is_empty() => {
+                "the peer says that this node broke the protocol".into()
+            }
+            Self::Blamed(how) => format!("the peer says that this node broke the protocol: {how}"),
+            Self::Broken(how) => format!("the peer broke the protocol: {how}"),
             Self::Closed(code) => match code {
                 CloseCode::ShuttingDown => "the peer was shut down".into(),
                 CloseCode::Disconnected => "the peer's operator pulled the cable out".into(),
@@ -245,7 +273,14 @@ impl Failure {
                 CloseCode::Duplicate => "the peer keeps the cable that it opened itself".into(),
                 CloseCode::OwnKey => SELF.into(),
                 CloseCode::Untrusted => "the peer trusts this node's key no more".into(),
-                CloseCode::Protocol => "the peer found our control messages malformed".into(),
+                CloseCode::Protocol => "the peer says that this node broke the protocol".into(),
+                CloseCode::Stalled => {
+                    "the peer waited in vain for this node to read or answer its messages".into()
+                }
+                CloseCode::AnotherMeant => "the peer wants to reach another node".into(),
+                CloseCode::TooMany => {
+                    "the peer has as many cables from this node as it takes".into()
+                }
                 CloseCode::Version => {
                     "the peer speaks another version of the cable protocol".into()
                 }
@@ -259,7 +294,12 @@ impl Failure {
                 CloseCode::Duplicate => "another cable links the same two nodes".into(),
                 CloseCode::OwnKey => SELF.into(),
                 CloseCode::Untrusted => "the peer's key is trusted no more".into(),
-                CloseCode::Protocol => "the peer's control messages are malformed".into(),
+                CloseCode::Protocol => "the peer broke the protocol".into(),
+                CloseCode::Stalled => "the peer reads none of this node's messages".into(),
+                CloseCode::AnotherMeant => "another node is meant".into(),
+                CloseCode::TooMany => {
+                    "there are as many cables from the peer as this node takes".into()
+                }
                 CloseCode::Version => {
                     "the peer speaks another version of the cable protocol".into()
                 }
@@ -299,6 +339,9 @@ impl Failure {
             Self::Unproved(remote, _) | Self::Unconvinced(remote, _) => Some(format!(
                 "check that {remote} is a vdenode, and that nothing between alters packets"
             )),
+            Self::Blamed(_) | Self::Broken(_) => Some(
+                "upgrade the older of the two nodes; if both are of one version, report it".into(),
+            ),
             Self::Version(_) | Self::Closed(CloseCode::Version) => {
                 Some("upgrade the older of the two nodes".into())
             }

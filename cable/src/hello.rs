@@ -64,6 +64,16 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// How the connection ended, if it is for that.
+    pub(crate) fn ended(&self) -> Option<&ConnectionError> {
+        match self {
+            Self::Connection(end)
+            | Self::Read(ReadError::ConnectionLost(end))
+            | Self::Write(WriteError::ConnectionLost(end)) => Some(end),
+            _ => None,
+        }
+    }
+
     /// The code to close the connection with when this end must do it.
     pub fn close_code(&self) -> Option<CloseCode> {
         match self {

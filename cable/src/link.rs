@@ -109,6 +109,8 @@ pub struct Link {
     outbox: RefCell<Outbox>,
     /// Told when the outbox has something.
     posted: Notify,
+    /// The peer took no messages.
+    given_up: Cell<bool>,
 }
 
 /// Control messages that wait for room in the stream.
@@ -151,6 +153,7 @@ impl Link {
             last_counts: Cell::new((0, 0)),
             outbox: RefCell::default(),
             posted: Notify::new(),
+            given_up: Cell::default(),
         }
     }
 
@@ -160,13 +163,19 @@ impl Link {
         let mut outbox = self.outbox.borrow_mut();
         let message = encode(message);
         if outbox.messages.len() + message.len() > MAX_OUTBOX {
-            failure::close(&self.connection, CloseCode::Protocol, "the peer reads no messages");
+            self.given_up.set(true);
+            failure::close(&self.connection, CloseCode::Stalled, "");
             return false;
         }
         outbox.messages.extend(message);
         outbox.is_full = outbox.messages.len() >= OUTBOX;
         self.posted.notify_one();
         !outbox.is_full
+    }
+
+    /// Why this link has closed its connection, if it has.
+    pub(crate) fn given_up(&self) -> Option<CloseCode> {
+        self.given_up.get().then_some(CloseCode::Stalled)
     }
 
     /// Whether all messages that were posted are with the stream.

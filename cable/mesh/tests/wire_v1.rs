@@ -452,6 +452,9 @@ fn close_codes() {
         (6, Untrusted, Redial::Always),
         (7, Protocol, Redial::Always),
         (8, Version, Redial::Always),
+        (9, Stalled, Redial::Always),
+        (10, AnotherMeant, Redial::Always),
+        (11, TooMany, Redial::Always),
     ];
     assert_eq!(table.map(|(_, code, _)| code), CloseCode::ALL);
     for (number, code, redial) in table {
@@ -459,7 +462,7 @@ fn close_codes() {
         assert_eq!(CloseCode::from_wire(number.into()), Some(code));
         assert_eq!(code.redial(), redial, "{code:?}");
     }
-    for number in [0, 9, 1 << 32 | 1, u64::MAX] {
+    for number in [0, 12, 1 << 32 | 1, u64::MAX] {
         assert_eq!(CloseCode::from_wire(number), None);
     }
 }

@@ -84,7 +84,7 @@ impl Shared {
         let (replaced, stay): (Vec<_>, Vec<_>) =
             serving.into_iter().partition(|entry| crossing(entry) || outdated(entry));
         let by_peer = stay.iter().filter(|entry| entry.target().is_none()).count();
-        if by_peer < PARALLEL { Ok(replaced) } else { Err(CloseCode::Duplicate) }
+        if by_peer < PARALLEL { Ok(replaced) } else { Err(CloseCode::TooMany) }
     }
 
     /// Whether this cable would not be admitted now, because the peer's own serves in its place.

@@ -130,7 +130,7 @@ async fn greet(
         && !shared.trust.is_key_of(connected.key, wanted)
         && connected.key != shared.own
     {
-        failure::close(&connected.connection, CloseCode::ShuttingDown, "another member is meant");
+        failure::close(&connected.connection, CloseCode::AnotherMeant, "");
         let name = shared.trust.name_of(connected.key);
         let name = name.unwrap_or_else(|| connected.key.to_string());
         return Err(Failure::AnotherMember(remote, name));

@@ -48,7 +48,7 @@ pub(super) struct Entry {
     dialled_by_peer: Cell<Option<DialledByPeer>>,
     link: RefCell<Option<Rc<Link>>>,
     /// Why this end closed the link, for the task that notices that it is closed.
-    closed: Cell<Option<CloseCode>>,
+    closed: RefCell<Option<Failure>>,
     pub(super) port: Cell<Option<u32>>,
     times_up: Cell<u64>,
     /// Set for ever when an operator here pulls the cable out.
@@ -108,7 +108,7 @@ impl Entry {
             remote: Cell::default(),
             dialled_by_peer: Cell::default(),
             link: RefCell::default(),
-            closed: Cell::default(),
+            closed: RefCell::default(),
             port: Cell::default(),
             times_up: Cell::default(),
             pulled: Cell::default(),
@@ -190,7 +190,7 @@ impl Entry {
         *self.peer.borrow_mut() = Some((link.peer().key, Some(link.peer().name.clone())));
         self.remote.set(Some(canonical(link.connection().remote_address())));
         self.times_up.set(self.times_up.get() + 1);
-        self.closed.set(None);
+        *self.closed.borrow_mut() = None;
         *self.link.borrow_mut() = Some(link);
     }
 
@@ -208,8 +208,8 @@ impl Entry {
         self.link.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, link))
     }
 
-    /// The link has ended; gives the code with which this end closed it, if it did.
-    pub(super) fn take_down(&self) -> Option<CloseCode> {
+    /// The link has ended; gives why this end closed it, if it did.
+    pub(super) fn take_down(&self) -> Option<Failure> {
         self.link.borrow_mut().take();
         self.port.set(None);
         self.closed.take()
@@ -221,10 +221,10 @@ impl Entry {
         self.close_saying(code, "");
     }
 
-    /// [`close`](Self::close), with words for the peer's log.
+    /// [`close`](Self::close), with words for both ends.
     pub(super) fn close_saying(&self, code: CloseCode, words: &str) {
         if let Some(link) = &*self.link.borrow() {
-            self.closed.set(Some(code));
+            *self.closed.borrow_mut() = Some(Failure::local(code, words));
             failure::close(link.connection(), code, words);
         }
         if code == CloseCode::Disconnected {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::entry::{canonical, now};
 use super::{CableId, Cables, Shared};
 use crate::address::Target;
-use crate::failure::{self, CloseCode, Failure};
+use crate::failure::{self, CloseCode, Failure, Phase};
 use crate::hello::{ControlError, Messages};
 use crate::identity::PublicKey;
 use crate::invitation::Token;
@@ -252,5 +252,13 @@ async fn ask_at(
     let answer = tokio::time::timeout(PATIENCE, connection.run(exchange)).await;
     failure::close(connection, CloseCode::Disconnected, "");
     let answer = answer.map_err(|_elapsed| "no answer in time")?;
-    answer.ok_or_else(|| Failure::Fault.reason())?.map_err(|err| err.to_string())
+    let err = match answer.ok_or_else(|| Failure::Fault.reason())? {
+        Ok(answer) => return Ok(answer),
+        Err(err) => err,
+    };
+    match err.ended().map(|end| Failure::of(end, Phase::Established, remote, None)) {
+        Some(Failure::Closed(CloseCode::TooMany)) => Ok(Err((connected.key, JoinRefusal::Busy))),
+        Some(failure) => Err(failure.reason()),
+        None => Err(err.to_string()),
+    }
 }

@@ -169,16 +169,22 @@ pub(super) async fn receive(shared: &Rc<Shared>, connected: &Connected) {
     let ending = tokio::select! {
         ending = serve(shared, connected, &place) => ending,
         // Newcomers have no use for datagrams; they are not to fill a queue with them.
-        Ok(_) = connection.read_datagram() => Some("a datagram from a stranger".into()),
+        Ok(_) = connection.read_datagram() => {
+            Err((CloseCode::Protocol, "a datagram from a stranger".to_owned()))
+        }
     };
-    if let Some(why) = ending {
-        failure::close(connection, CloseCode::Protocol, &why);
+    match ending {
+        Ok(()) => {}
+        Err((code, why)) => failure::close(connection, code, &why),
     }
 }
 
-/// Gives why this end must end it, if it must.
-async fn serve(shared: &Rc<Shared>, connected: &Connected, place: &Place<'_>) -> Option<String> {
-    const CROWD: &str = "too many ask to be let in";
+/// Why this end must end it.
+type Ending = Result<(), (CloseCode, String)>;
+
+async fn serve(shared: &Rc<Shared>, connected: &Connected, place: &Place<'_>) -> Ending {
+    let crowd = || Err((CloseCode::TooMany, String::new()));
+    let broken = |why: &str| Err((CloseCode::Protocol, why.to_owned()));
     let connection = &connected.connection;
     let listen = async {
         let (send, recv) = connection.accept_bi().await?;
@@ -191,13 +197,13 @@ async fn serve(shared: &Rc<Shared>, connected: &Connected, place: &Place<'_>) ->
         // What has come is read, whoever else has come meanwhile.
         biased;
         asked = tokio::time::timeout(TIME_TO_ASK, connection.run(listen)) => asked,
-        () = place.gives_way.notified() => return Some(CROWD.into()),
+        () = place.gives_way.notified() => return crowd(),
     };
     let (send, join) = match asked {
         Ok(Some(Ok(asked))) => asked,
-        Ok(Some(Err(err))) => return Some(err.to_string()),
-        Ok(None) => return None,
-        Err(_elapsed) => return Some("it asked for nothing".into()),
+        Ok(Some(Err(err))) => return broken(&err.to_string()),
+        Ok(None) => return Ok(()),
+        Err(_elapsed) => return broken("nothing was asked in time"),
     };
     match shared.judge(connected, &join) {
         Ok((honoured, _reader)) => {
@@ -211,7 +217,7 @@ async fn serve(shared: &Rc<Shared>, connected: &Connected, place: &Place<'_>) ->
             let answer = std::iter::once(Message::Unwelcome(Unwelcome { reason }));
             tokio::select! {
                 ending = tell(connected, send, answer, TIME_TO_LEAVE) => ending,
-                () = place.gives_way.notified() => Some(CROWD.into()),
+                () = place.gives_way.notified() => crowd(),
             }
         }
     }
@@ -223,7 +229,7 @@ async fn tell(
     mut send: SendStream,
     messages: impl Iterator<Item = Message>,
     limit: Duration,
-) -> Option<String> {
+) -> Ending {
     let connection = &connected.connection;
     let tell = async {
         for message in messages {
@@ -234,9 +240,9 @@ async fn tell(
         Ok::<_, ControlError>(())
     };
     match tokio::time::timeout(limit, connection.run(tell)).await {
-        Ok(Some(Ok(())) | None) => None,
-        Ok(Some(Err(err))) => Some(err.to_string()),
-        Err(_elapsed) => Some("it did not leave".into()),
+        Ok(Some(Err(err))) => Err((CloseCode::Protocol, err.to_string())),
+        Ok(_) => Ok(()),
+        Err(_elapsed) => Err((CloseCode::Stalled, String::new())),
     }
 }
 

@@ -115,14 +115,17 @@ pub(super) async fn introduce(
     };
     match connection.run(exchange).await.unwrap_or(Err(None)) {
         Err(None) if connection.soundness().is_broken() => Err(Failure::Fault),
-        Err(None) => Err(Failure::NoAnswer(remote)),
+        Err(None) => {
+            failure::close(connection, CloseCode::Stalled, "no introduction in time");
+            Err(Failure::NoAnswer(remote))
+        }
         Ok(introduced) => Ok(introduced),
         Err(Some(err)) => Err({
             if let Some(code) = err.close_code() {
                 failure::close(connection, code, &err.to_string());
                 match code {
                     CloseCode::Version => Failure::Version(remote),
-                    code => Failure::Local(code),
+                    code => Failure::local(code, &err.to_string()),
                 }
             } else {
                 // A peer that does not trust us says so only after our side of the handshake is done.
@@ -188,6 +191,7 @@ pub(super) async fn serve(
         }
     };
     let failure = connection.run(session).await.unwrap_or(Failure::Fault);
+    let failure = link.given_up().map_or(failure, Failure::Local);
 
     let room = shared.events.reserve().await.ok();
     let (failure, served) = shared.end(&entry, &link, failure);
@@ -227,7 +231,7 @@ async fn listen(
     };
     if let Some(code) = err.close_code() {
         failure::close(connection, code, &err.to_string());
-        return Failure::Local(code);
+        return Failure::local(code, &err.to_string());
     }
     let remote = canonical(connection.remote_address());
     Failure::of(&connection.closed().await, Phase::Established, remote, None)
@@ -274,7 +278,7 @@ impl Shared {
         if !served {
             return (Failure::Local(CloseCode::Replaced), false);
         }
-        let failure = entry.take_down().map_or(failure, Failure::Local);
+        let failure = entry.take_down().unwrap_or(failure);
         self.wake_standby();
         if entry.target().is_none() {
             if failure.redial() == Redial::Always {

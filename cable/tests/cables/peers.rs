@@ -2,7 +2,7 @@
 
 use cable::Identity;
 use cable::endpoint::Endpoint;
-use cable::failure::{CloseCode, Failure, code_of};
+use cable::failure::{CloseCode, Failure, Phase, code_of};
 use cable::transport::HANDSHAKE_TIMEOUT;
 use mesh::NodeKey;
 use mesh::message::{MAX_MESSAGE_LEN, Message, RosterDigest, encode};
@@ -109,22 +109,28 @@ fn a_broken_control_stream_ends_that_cable_and_no_other() {
         let pair = Pair::new();
         b.trust(pair.key);
         let too_long = u32::try_from(MAX_MESSAGE_LEN).unwrap() + 1;
-        for broken in [
-            too_long.to_be_bytes().to_vec(),
-            0_u32.to_be_bytes().to_vec(),
+        for (broken, how) in [
+            (too_long.to_be_bytes().to_vec(), "65537 octets"),
+            (0_u32.to_be_bytes().to_vec(), "malformed control message"),
             // A Hello cut short.
-            vec![0, 0, 0, 2, 1, 1],
-            // A second one.
-            hello(1, 1),
+            (vec![0, 0, 0, 2, 1, 1], "malformed control message"),
+            (hello(1, 1), "a second Hello"),
         ] {
             let client = Client::honest(&pair);
             let (connection, mut send, _recv) = client.introduce(b.address()).await;
             until("it is up", || b.link_count() == 2).await;
             send.write_all(&broken).await.unwrap();
-            assert_eq!(code_of(&connection.closed().await), Some(CloseCode::Protocol));
+            let end = connection.closed().await;
+            assert_eq!(code_of(&end), Some(CloseCode::Protocol));
+            let told = Failure::of(&end, Phase::Established, b.address(), None).reason();
+            assert!(
+                told.starts_with("the peer says that this node broke") && told.contains(how),
+                "{told}"
+            );
             until("it is down", || b.link_count() == 1).await;
-            let reason = b.cables.statuses()[1].reason.clone();
-            assert_eq!(reason.unwrap(), "the peer's control messages are malformed");
+            let reason = b.cables.statuses()[1].reason.clone().unwrap();
+            assert!(reason.starts_with("the peer broke the protocol: "), "{reason}");
+            assert!(reason.contains(how), "{reason}");
         }
         // The same before the introduction.
         let connection = Client::honest(&pair).connect(b.address()).await;
@@ -215,5 +221,8 @@ fn a_peer_that_takes_no_messages_is_given_up_before_they_fill_the_memory() {
             assert!(!link.post(&message), "there is no room");
         }
         until("it was given up", || a.heard().iter().any(|h| matches!(h, Heard::Down(..)))).await;
+        // Both ends say what it was for.
+        let reason = |node: &Node| node.cables.statuses()[0].reason.clone().unwrap_or_default();
+        until("b says why", || reason(&b).contains("in vain for this node to read")).await;
     });
 }

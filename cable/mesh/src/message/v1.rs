@@ -212,11 +212,17 @@ pub enum CloseCode {
     Protocol,
     /// The ranges of [`Hello::versions`] do not meet.
     Version,
+    /// The peer reads no control messages, or did not introduce itself in time.
+    Stalled,
+    /// The dialling node means another node than the one that it has reached.
+    AnotherMeant,
+    /// The sender takes no more connections of this kind from the peer.
+    TooMany,
 }
 
 impl CloseCode {
     /// All codes, by number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::ShuttingDown,
         Self::Disconnected,
         Self::Replaced,
@@ -225,6 +231,9 @@ impl CloseCode {
         Self::Untrusted,
         Self::Protocol,
         Self::Version,
+        Self::Stalled,
+        Self::AnotherMeant,
+        Self::TooMany,
     ];
 
     /// The number on the wire.
@@ -238,6 +247,9 @@ impl CloseCode {
             Self::Untrusted => 6,
             Self::Protocol => 7,
             Self::Version => 8,
+            Self::Stalled => 9,
+            Self::AnotherMeant => 10,
+            Self::TooMany => 11,
         }
     }
 
@@ -255,7 +267,10 @@ impl CloseCode {
             | Self::OwnKey
             | Self::Untrusted
             | Self::Protocol
-            | Self::Version => Redial::Always,
+            | Self::Version
+            | Self::Stalled
+            | Self::AnotherMeant
+            | Self::TooMany => Redial::Always,
         }
     }
 }
