@@ -364,6 +364,7 @@ impl Cables {
     /// Closes every cable and tells the peers why.
     pub async fn shut_down(&self) {
         self.shared.trust.write();
+        let _ = self.shared.trust.calendar().keep();
         self.shared.endpoint.close(CloseCode::ShuttingDown).await;
     }
 }

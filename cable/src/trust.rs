@@ -24,7 +24,7 @@ use mesh::roster::{Roles, Standing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
-use crate::calendar::unix_seconds;
+use crate::calendar::Calendar;
 use crate::identity::{Identity, PublicKey};
 use crate::signer::Signer;
 use crate::store::{self, StoreError};
@@ -96,6 +96,7 @@ pub struct Trust {
     inner: Arc<Mutex<Inner>>,
     /// Told when there is something to be written.
     changed: Arc<Notify>,
+    calendar: Arc<Calendar>,
 }
 
 #[derive(Debug)]
@@ -117,17 +118,19 @@ impl Trust {
     pub fn load(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("trust.json");
         let trusted = store::load(&path)?.unwrap_or_default();
-        Ok(Self::of(Some(path), trusted))
+        Ok(Self::of(Some(path), trusted, Calendar::load(directory)?))
     }
 
     /// A list that is not kept.
     pub fn in_memory(keys: impl IntoIterator<Item = PublicKey>) -> Self {
-        Self::of(None, keys.into_iter().map(|key| Trusted { key, name: None }).collect())
+        let trusted = keys.into_iter().map(|key| Trusted { key, name: None }).collect();
+        Self::of(None, trusted, Calendar::default())
     }
 
-    fn of(path: Option<PathBuf>, trusted: Vec<Trusted>) -> Self {
+    fn of(path: Option<PathBuf>, trusted: Vec<Trusted>, calendar: Calendar) -> Self {
         let inner = Inner { path, trusted, refusals: VecDeque::new(), membership: None };
-        Self { inner: Arc::new(Mutex::new(inner)), changed: Arc::default() }
+        let inner = Arc::new(Mutex::new(inner));
+        Self { inner, changed: Arc::default(), calendar: Arc::new(calendar) }
     }
 
     /// Takes up membership: in the mesh that the state directory tells of (`roster.json`), or in a
@@ -141,7 +144,8 @@ impl Trust {
         identity: &Identity,
         name: &str,
     ) -> Result<(), RosterError> {
-        let membership = Membership::load_or_found(directory, Signer::new(identity), name)?;
+        let (calendar, signer) = (self.calendar.clone(), Signer::new(identity));
+        let membership = Membership::load_or_found(directory, calendar, signer, name)?;
         self.inner().membership = Some(membership);
         Ok(())
     }
@@ -149,6 +153,16 @@ impl Trust {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Every change is a single push, remove or assignment: a poisoned list is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Seconds since 1970, for what ends by the calendar.
+    pub(crate) fn now(&self) -> u64 {
+        self.calendar.now()
+    }
+
+    /// What the time is, as it is kept.
+    pub(crate) const fn calendar(&self) -> &Arc<Calendar> {
+        &self.calendar
     }
 
     /// Whether a key may open and answer cables.
@@ -163,7 +177,7 @@ impl Trust {
         let standing = inner
             .membership
             .as_ref()
-            .map(|membership| membership.roster.standing(&key.into(), unix_seconds()));
+            .map(|membership| membership.roster.standing(&key.into(), self.now()));
         match standing {
             Some(Standing::Revoked | Standing::Replaced(_) | Standing::Outrun) => Verdict::Revoked,
             Some(Standing::Member(_)) => Verdict::Trusted,
@@ -194,7 +208,7 @@ impl Trust {
         if self.verdict(key) == Verdict::Revoked {
             return false;
         }
-        let (inner, now) = (self.inner(), unix_seconds());
+        let (inner, now) = (self.inner(), self.now());
         let is_named = inner.trusted.iter().any(|trusted| trusted.key == key);
         let Some(membership) = &inner.membership else { return true };
         let roster = &membership.roster;
@@ -213,7 +227,7 @@ impl Trust {
     /// What a member may do; `None` for a key that is not one now.
     pub fn role_of(&self, key: PublicKey) -> Option<Roles> {
         let inner = self.inner();
-        inner.membership.as_ref()?.roster.role_of(&key.into(), unix_seconds())
+        inner.membership.as_ref()?.roster.role_of(&key.into(), self.now())
     }
 
     /// What the operator calls the holder of a key, else what the mesh does.

@@ -28,7 +28,8 @@ impl Cables {
                 "members not durable: {why}; what was said counts, and the write is tried again; if this node ended now, it would let in who was put out since"
             )
         });
-        socket.into_iter().chain(flood).chain(faults).chain(members).collect()
+        let clock = self.shared.trust.calendar().warning();
+        socket.into_iter().chain(flood).chain(faults).chain(members).chain(clock).collect()
     }
 
     /// What became of those who knocked and had no cable.

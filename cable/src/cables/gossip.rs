@@ -11,7 +11,6 @@ use mesh::roster::{Forged, MAX_ENTRIES, MAX_MEMBERS};
 
 use super::Shared;
 use super::entry::now;
-use crate::calendar::unix_seconds;
 use crate::failure::CloseCode;
 use crate::hello::{ControlError, ControlStream};
 use crate::identity::PublicKey;
@@ -29,6 +28,9 @@ const _: () = assert!(MAX_ENTRIES == 4096);
 /// write that failed is tried again.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether the latest time is to be written.
+const TIME_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How often news from neighbours may have all cables dialled at once that are waiting.
 const WAKE_INTERVAL: Duration = Duration::from_secs(5);
@@ -89,6 +91,21 @@ pub(super) async fn keep(trust: &Trust) -> Infallible {
     tokio::select! {
         never = forget_hourly(trust) => never,
         never = write_news(trust) => never,
+        never = keep_time(trust) => never,
+    }
+}
+
+/// Remembers the latest time.
+async fn keep_time(trust: &Trust) -> Infallible {
+    loop {
+        if trust.calendar().is_due() {
+            let calendar = trust.calendar().clone();
+            let kept = tokio::task::spawn_blocking(move || calendar.keep()).await;
+            if let Ok(Err(err)) = kept {
+                tracing::warn!(%err, "the time is not on disk");
+            }
+        }
+        tokio::time::sleep(TIME_INTERVAL).await;
     }
 }
 
@@ -113,9 +130,9 @@ async fn write_news(trust: &Trust) -> Infallible {
 /// Forgets invitations that are long over.
 async fn forget_hourly(trust: &Trust) -> Infallible {
     loop {
-        let rest = FORGET_EVERY - unix_seconds() % FORGET_EVERY;
+        let rest = FORGET_EVERY - trust.now() % FORGET_EVERY;
         tokio::time::sleep(Duration::from_secs(rest)).await;
-        if let Err(err) = trust.forget_old_invitations(unix_seconds()) {
+        if let Err(err) = trust.forget_old_invitations(trust.now()) {
             tracing::warn!(%err, "invitations that are over cannot be forgotten");
         }
     }

@@ -13,7 +13,6 @@ use super::Trust;
 use super::kept::Writing;
 use super::membership::{Effect, Heard, Membership, RosterError};
 use crate::address::Target;
-use crate::calendar::unix_seconds;
 use crate::identity::{Identity, PublicKey};
 use crate::invitation::{Token, mesh_id};
 use crate::signer::{Signatures, Signer};
@@ -113,7 +112,7 @@ impl Trust {
     ) -> Result<(Token, u64), RosterError> {
         let mut inner = self.inner();
         let mesh = inner.mesh_mut()?;
-        let now = unix_seconds();
+        let now = self.now();
         let token = Token::generate(mesh.mesh_id(), mesh.key().into(), addresses)
             .ok_or(RosterError::Random)?;
         let expires = now.saturating_add(offer.expires.as_secs().max(1));
@@ -130,7 +129,7 @@ impl Trust {
 
     /// The invitations that are remembered, open ones first.
     pub fn invites(&self) -> Vec<InviteView> {
-        let (inner, now) = (self.inner(), unix_seconds());
+        let (inner, now) = (self.inner(), self.now());
         let Ok(mesh) = inner.mesh() else { return Vec::new() };
         let mut views: Vec<InviteView> = Vec::new();
         for (key, by) in mesh.roster.invites() {
@@ -156,7 +155,7 @@ impl Trust {
         let found = found.into_iter().find(|key| PublicKey::from(*key).short() == id);
         let key =
             found.ok_or_else(|| RosterError::NotFound(format!("there is no invitation {id}")))?;
-        let entry = mesh.roster.take_back(key, unix_seconds(), mesh.signer())?;
+        let entry = mesh.roster.take_back(key, self.now(), mesh.signer())?;
         mesh.say(vec![entry], Effect::Now)?;
         // What the disk did not take is tried again.
         self.changed.notify_one();
@@ -186,8 +185,7 @@ impl Trust {
         }
         let admission =
             Admission { key: stranger.into(), name: tidy(&join.name), invite: join.invite };
-        let entries =
-            mesh.roster.admit(&admission, unix_seconds(), mesh.signer()).map_err(refusal)?;
+        let entries = mesh.roster.admit(&admission, self.now(), mesh.signer()).map_err(refusal)?;
         mesh.say(entries, Effect::Kept).map_err(|err| match err {
             RosterError::Full => JoinRefusal::Full,
             err => {
@@ -221,11 +219,11 @@ impl Trust {
         // Of who puts itself out the word counts on.
         let admitted = match mesh.key() {
             own if own == key.into() => Vec::new(),
-            _ => mesh.roster.admitted_by(&key.into(), unix_seconds()),
+            _ => mesh.roster.admitted_by(&key.into(), self.now()),
         };
         let admitted = admitted.into_iter().map(name).collect();
         let name = name(key.into());
-        let entries = mesh.roster.revoke(key.into(), unix_seconds(), mesh.signer())?;
+        let entries = mesh.roster.revoke(key.into(), self.now(), mesh.signer())?;
         mesh.say(entries, Effect::Now)?;
         self.changed.notify_one();
         Ok(Removed { key, name, admitted })
@@ -255,7 +253,7 @@ impl Trust {
 
     /// Every key that is or was a member, by name.
     pub fn members(&self) -> Vec<MemberView> {
-        let (inner, now) = (self.inner(), unix_seconds());
+        let (inner, now) = (self.inner(), self.now());
         let Ok(mesh) = inner.mesh() else { return Vec::new() };
         let view = |(key, standing)| MemberView {
             key: PublicKey::from(key),
@@ -281,7 +279,7 @@ impl Trust {
         let inner = self.inner();
         let Ok(mesh) = inner.mesh() else { return key == member };
         let latest = mesh.roster.latest_key(&member.into());
-        let standing = mesh.roster.standing(&key.into(), unix_seconds());
+        let standing = mesh.roster.standing(&key.into(), self.now());
         key == member || NodeKey::from(key) == latest || standing == Standing::Waiting(latest)
     }
 
@@ -400,11 +398,11 @@ mod tests {
         };
         trust.invite(&offer, Vec::new()).unwrap();
         let digest = trust.roster_digest();
-        trust.forget_old_invitations(unix_seconds()).unwrap();
+        trust.forget_old_invitations(trust.now()).unwrap();
         assert_eq!(trust.invites().len(), 1, "it is over, and not for long");
         assert_eq!(trust.roster_digest(), digest);
 
-        trust.forget_old_invitations(unix_seconds() + 8 * 86_400).unwrap();
+        trust.forget_old_invitations(trust.now() + 8 * 86_400).unwrap();
         assert_eq!(trust.invites().len(), 0);
         let again = Trust::in_memory([]);
         again.belong(Some(directory.path()), &identity, "a").unwrap();

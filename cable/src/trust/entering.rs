@@ -13,7 +13,6 @@ use mesh::roster::{Entry, Founding, Roster, Standing, Statement};
 
 use super::membership::{Effect, Membership, RosterError};
 use super::{Inner, Trust};
-use crate::calendar::unix_seconds;
 use crate::identity::PublicKey;
 use crate::invitation::{Token, mesh_id};
 use crate::signer::Signatures;
@@ -64,7 +63,7 @@ impl Inner {
 
 impl Membership {
     fn may_enter(&self, wanted: MeshId) -> Result<(), RosterError> {
-        let (own, now) = (self.key(), unix_seconds());
+        let (own, now) = (self.key(), self.now());
         let is_out = !matches!(self.roster.standing(&own, now), Standing::Member(_));
         if self.mesh_id() == wanted || is_out {
             return Ok(());
@@ -86,7 +85,7 @@ impl Membership {
     }
 
     fn enter(&mut self, token: &Token, letters: &[Letter]) -> Result<PublicKey, RosterError> {
-        let now = unix_seconds();
+        let now = self.now();
         let mut letters: Vec<&Letter> = letters.iter().collect();
         letters.retain(|letter| mesh_id(&letter.founding) == token.mesh);
         let Some(founding) = letters.first().map(|letter| letter.founding) else {

@@ -74,13 +74,13 @@ fn path_in(directory: &Path) -> PathBuf {
 }
 
 /// The roster of a state directory; none before a mesh was founded.
-pub(super) fn load(directory: &Path) -> Result<Option<Roster>, RosterError> {
+pub(super) fn load(directory: &Path, now: u64) -> Result<Option<Roster>, RosterError> {
     let path = path_in(directory);
     let Some(kept) = store::load::<Content>(&path)? else { return Ok(None) };
     let senseless = |why: String| StoreError::Senseless { path: path.clone(), why };
     let (founding, entries) = decode(&kept).map_err(senseless)?;
     let mut roster = Roster::new(founding);
-    let merged = roster.merge(entries, unix_seconds(), &Signatures);
+    let merged = roster.merge(entries, now, &Signatures);
     merged.map_err(|err| senseless(err.to_string()))?;
     Ok(Some(roster))
 }

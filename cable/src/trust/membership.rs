@@ -12,7 +12,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::calendar::unix_seconds;
+use crate::calendar::Calendar;
 use crate::invitation::mesh_id;
 use crate::signer::{Signatures, Signer};
 use crate::store::StoreError;
@@ -67,6 +67,9 @@ pub enum RosterError {
     WrongMesh(&'static str),
 }
 
+/// Where the roster is kept, and what the time is.
+type Kept = (Option<Arc<RosterFile>>, Arc<Calendar>);
+
 /// When something that this node says takes effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Effect {
@@ -91,6 +94,7 @@ pub(crate) struct Heard {
 #[derive(Debug)]
 pub(super) struct Membership {
     file: Option<Arc<RosterFile>>,
+    calendar: Arc<Calendar>,
     signer: Signer,
     pub(super) roster: Roster,
     digest: [u8; 32],
@@ -108,27 +112,29 @@ impl Membership {
     /// Loads the roster of a state directory (`roster.json`), or founds a mesh of this node alone.
     pub(super) fn load_or_found(
         directory: Option<&Path>,
+        calendar: Arc<Calendar>,
         signer: Signer,
         name: &str,
     ) -> Result<Self, RosterError> {
         let file = directory.map(RosterFile::of);
-        let (name, now) = (Name::lossy(name), unix_seconds());
-        let Some(mut roster) = directory.map_or(Ok(None), kept::load)? else {
-            return Self::found(file, signer, name, 0);
+        let (name, now) = (Name::lossy(name), calendar.now());
+        let kept = directory.map_or(Ok(None), |directory| kept::load(directory, now))?;
+        let Some(mut roster) = kept else {
+            return Self::found((file, calendar), signer, name, 0);
         };
         forget_old(&mut roster, now);
-        let mut membership = Self::of(file, signer, roster, 0);
+        let mut membership = Self::of((file, calendar), signer, roster, 0);
         membership.follow_name(&name, now)?;
         Ok(membership)
     }
 
-    fn of(file: Option<Arc<RosterFile>>, signer: Signer, roster: Roster, turn: u64) -> Self {
+    fn of((file, calendar): Kept, signer: Signer, roster: Roster, turn: u64) -> Self {
         let (digest, untold, trouble) = (digest_of(&roster), Vec::new(), None);
-        Self { file, signer, roster, digest, turn, kept: turn, trouble, untold }
+        Self { file, calendar, signer, roster, digest, turn, kept: turn, trouble, untold }
     }
 
     fn found(
-        file: Option<Arc<RosterFile>>,
+        (file, calendar): Kept,
         signer: Signer,
         name: Name,
         turn: u64,
@@ -136,11 +142,11 @@ impl Membership {
         let mut nonce = [0; 16];
         aws_lc_rs::rand::fill(&mut nonce).map_err(|_| RosterError::Random)?;
         let founding = Founding { founder: signer.key(), nonce };
-        let now = unix_seconds();
+        let now = calendar.now();
         let first = Roster::found(founding, name, now, &signer);
         let mut roster = Roster::new(founding);
         roster.merge(vec![first], now, &Signatures)?;
-        let mut membership = Self::of(file, signer, Roster::new(founding), turn);
+        let mut membership = Self::of((file, calendar), signer, Roster::new(founding), turn);
         membership.commit(roster, Effect::Kept)?;
         Ok(membership)
     }
@@ -148,7 +154,8 @@ impl Membership {
     /// Leaves the mesh and begins another one.
     pub(super) fn found_anew(&mut self, signer: Signer) -> Result<(), RosterError> {
         let name = self.roster.name_of(&self.signer.key()).unwrap_or_default();
-        *self = Self::found(self.file.clone(), signer, name, self.turn)?;
+        let kept = (self.file.clone(), self.calendar.clone());
+        *self = Self::found(kept, signer, name, self.turn)?;
         Ok(())
     }
 
@@ -170,6 +177,11 @@ impl Membership {
     /// Who speaks here.
     pub(super) fn signer(&self) -> &Signer {
         &self.signer
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn now(&self) -> u64 {
+        self.calendar.now()
     }
 
     pub(super) fn key(&self) -> NodeKey {
@@ -203,7 +215,7 @@ impl Membership {
     /// # Errors
     /// [`RosterError`]; nothing was said then.
     pub(super) fn say(&mut self, entries: Vec<Entry>, effect: Effect) -> Result<(), RosterError> {
-        let (mut roster, now) = (self.roster.clone(), unix_seconds());
+        let (mut roster, now) = (self.roster.clone(), self.now());
         let count = entries.len();
         forget_old(&mut roster, now);
         let merged = roster.merge(entries, now, &Signatures)?;
@@ -217,7 +229,7 @@ impl Membership {
 
     /// Takes in what a neighbour knows. It counts at once, and waits to be written.
     pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Heard {
-        let merged = self.roster.take_in(entries, unix_seconds(), &Signatures);
+        let merged = self.roster.take_in(entries, self.now(), &Signatures);
         let (looked_at, forged) = (merged.looked_at(), merged.forged);
         let (unfounded, no_room) = (merged.unfounded, merged.no_room.len());
         if unfounded + no_room > 0 {

@@ -51,7 +51,7 @@ impl Trust {
         let (old, new) = (Signer::new(identity), Signer::new(&next));
         let said = mesh
             .roster
-            .succeed(&old, &new, unix_seconds())
+            .succeed(&old, &new, self.now())
             .map_err(RosterError::from)
             .and_then(|entry| mesh.say(vec![entry], Effect::Kept));
         match said {
@@ -71,7 +71,7 @@ impl Trust {
 pub fn settle(directory: &Path) -> Result<Identity, RotationError> {
     let current = Identity::load_or_generate(directory)?;
     let Some(next) = Identity::load_next(directory)? else { return Ok(current) };
-    let Some(mut roster) = kept::load(directory)? else {
+    let Some(mut roster) = kept::load(directory, unix_seconds())? else {
         Identity::drop_next(directory)?;
         return Ok(current);
     };

@@ -8,7 +8,7 @@ use mesh::roster::{Entry, Membership as Member, Roles, Sealer as _};
 use super::*;
 use crate::identity::Identity;
 use crate::trust::enrolment::request;
-use crate::trust::{Offer, settle};
+use crate::trust::{Offer, Verdict, settle};
 
 /// A node without cables.
 struct Host {
@@ -24,7 +24,7 @@ impl Host {
 
     fn in_state(state: tempfile::TempDir, name: &str) -> Self {
         let identity = settle(state.path()).unwrap();
-        let trust = Trust::in_memory([]);
+        let trust = Trust::load(state.path()).unwrap();
         trust.belong(Some(state.path()), &identity, name).unwrap();
         Self { state, identity, trust }
     }
@@ -82,7 +82,7 @@ impl Host {
         let inner = self.trust.inner();
         let signer = inner.mesh().unwrap().signer();
         let name = Name::lossy("captured");
-        let (joined, expires) = (unix_seconds(), 0);
+        let (joined, expires) = (self.trust.now(), 0);
         let member = Member { name, roles: Roles::SWITCH, joined, expires, invite: None };
         let (subject, statement) = (newcomer.key().into(), Statement::Member(member));
         let founding = *inner.mesh().unwrap().roster.founding();
@@ -154,7 +154,7 @@ fn an_administrator_that_was_put_out_later_is_not_believed_where_somebody_knows(
         };
         let letters = [lure, honest.honour(&token, &newcomer)];
         assert_eq!(newcomer.trust.enter(&token, &letters).unwrap(), honest.key());
-        assert_eq!(newcomer.trust.verdict(out.key()), crate::trust::Verdict::Revoked);
+        assert_eq!(newcomer.trust.verdict(out.key()), Verdict::Revoked);
     }
 }
 
@@ -181,4 +181,23 @@ fn who_has_let_others_in_while_it_waited_for_an_answer_does_not_leave_them() {
     let _own = newcomer.member(Roles::SWITCH);
     let refused = newcomer.trust.enter(&token, &[letter]).unwrap_err();
     assert!(matches!(refused, RosterError::OtherMembers(_)), "{refused}");
+}
+
+#[test]
+fn who_has_expired_stays_so_when_the_clock_is_set_back() {
+    let founder = Host::new("founder");
+    let (newcomer, token) = (Host::new("newcomer"), {
+        let expires = Duration::from_secs(600);
+        let lasts = Some(Duration::from_secs(3600));
+        let offer = Offer { name: None, roles: Roles::SWITCH, expires, lasts };
+        founder.trust.invite(&offer, Vec::new()).unwrap().0
+    });
+    founder.honour(&token, &newcomer);
+    assert_eq!(founder.trust.verdict(newcomer.key()), Verdict::Trusted);
+    // The clock was there once.
+    founder.trust.calendar().see(founder.trust.now() + 7200);
+    assert_eq!(founder.trust.verdict(newcomer.key()), Verdict::Expired);
+    founder.trust.calendar().keep().unwrap();
+    let founder = founder.restarted();
+    assert_eq!(founder.trust.verdict(newcomer.key()), Verdict::Expired);
 }
