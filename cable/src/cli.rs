@@ -47,8 +47,11 @@ pub(crate) enum Command {
         role: Vec<String>,
     },
     /// Join the mesh of an invitation, and plug in a cable to the host that gave it
+    ///
+    /// Where other people use this host, let it read the line: `vdecable join -`. They see in the list
+    /// of processes what is typed behind a command, and whoever has the line before it is used can use it.
     Join {
-        /// The line that `vdecable invite` printed on the other host; `-` reads it
+        /// The line that `vdecable invite` printed on the other host; `-` reads it from standard input
         token: String,
         /// What to be called there; the node's name, or the host's, unless given
         #[arg(long, value_name = "NAME")]

@@ -26,8 +26,12 @@ use pace::Pace;
 /// Clients of a socket at once. More wait in the kernel's queue until one leaves.
 const CLIENTS: usize = 32;
 
-/// Clients of the view socket that one user may have: a quarter, so that nobody shuts others out.
+/// Clients of a socket that one user may have: a quarter, so that nobody shuts others out.
 const CLIENTS_OF_USER: usize = 8;
+
+/// The same of root and of the node's own user at the control socket. What they run by hand must find
+/// a place beside what they have run by programs, and others beside both.
+const CLIENTS_OF_OWNER: usize = 24;
 
 /// How long to leave the socket alone when the system has no descriptor for a client.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -59,10 +63,11 @@ struct UserPlace {
 }
 
 impl UserPlace {
-    fn take(users: &Users, user: u32) -> Option<Self> {
+    /// None when the user has as many as one may have.
+    fn take(users: &Users, user: u32, most: usize) -> Option<Self> {
         let mut counts = users.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(user).or_default();
-        if *count >= CLIENTS_OF_USER {
+        if *count >= most {
             return None;
         }
         *count += 1;
@@ -147,19 +152,25 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// A place among its user's, where those are counted. None when it is turned away.
-    fn admit(&self, stream: &UnixStream) -> Option<Option<UserPlace>> {
-        if self.right == Right::Admin {
-            return Some(None);
-        }
-        let place =
-            stream.peer_cred().ok().and_then(|peer| UserPlace::take(&self.users, peer.uid()));
+    /// A place among its user's. None when it is turned away.
+    fn admit(&self, stream: &UnixStream) -> Option<UserPlace> {
+        let user = stream.peer_cred().ok()?.uid();
+        let most = places_of(self.right, user, rustix::process::geteuid().as_raw());
+        let place = UserPlace::take(&self.users, user, most);
         if place.is_none() {
-            let why = format!("your user has {CLIENTS_OF_USER} connections to this node already");
+            let why = format!("your user has {most} connections to this node already");
             let fix = "close one of them";
             transport::turn_away(stream, Failure::new("the request was not carried out", why, fix));
         }
-        place.map(Some)
+        place
+    }
+}
+
+/// How many clients of a socket a user may have at a node of another, or the same, user.
+fn places_of(right: Right, user: u32, owner: u32) -> usize {
+    match right {
+        Right::Admin if user == 0 || user == owner => CLIENTS_OF_OWNER,
+        Right::Admin | Right::View => CLIENTS_OF_USER,
     }
 }
 
@@ -187,4 +198,25 @@ async fn answer(
     requests.send(Asked::Control { request, reply }).await.map_err(|_| ending())?;
     let reading = reading.await.map_err(|_| ending())??;
     reading.answer().map(Reply::Answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_all_places_of_a_socket() {
+        let users = Users::default();
+        for (right, user) in [(Right::View, 0), (Right::View, 1000), (Right::Admin, 1000)] {
+            assert_eq!(places_of(right, user, 0), CLIENTS_OF_USER);
+        }
+        for user in [0, 1000] {
+            let most = places_of(Right::Admin, user, 1000);
+            let taken: Vec<_> =
+                (0..CLIENTS).map_while(|_| UserPlace::take(&users, user, most)).collect();
+            assert!(taken.len() < CLIENTS && taken.len() > CLIENTS / 2);
+            drop(taken);
+            assert!(UserPlace::take(&users, user, most).is_some(), "they are given back");
+        }
+    }
 }

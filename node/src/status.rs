@@ -37,6 +37,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
     let gateway = shard.role.gateway();
     warnings.extend(notices);
     warnings.extend(shard.role.obstacle());
+    warnings.extend(shard.role.ignored(shard));
     warnings.extend(gateway.iter().flat_map(|gateway| gateway.warnings(shard)));
     Status {
         name: shard.name.clone(),

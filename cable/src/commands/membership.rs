@@ -1,6 +1,6 @@
 //! Inviting and joining, as they are typed.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -71,9 +71,13 @@ pub(super) fn join(
     Ok(outcome)
 }
 
+/// One line, so that it can be pasted as well as piped.
 fn read_token() -> anyhow::Result<String> {
+    if std::io::stdin().is_terminal() {
+        eprintln!("paste the line that vdecable invite printed on the other host:");
+    }
     let mut text = String::new();
     let mut input = std::io::stdin().lock().take(MAX_TOKEN);
-    input.read_to_string(&mut text).context("cannot read the invitation")?;
+    input.read_line(&mut text).context("cannot read the invitation")?;
     Ok(text.trim().to_owned())
 }

@@ -41,6 +41,8 @@ pub(crate) struct Role {
     serving: RefCell<Option<Rc<Gateway>>>,
     /// Why this node does not serve, though it was told to.
     obstacle: RefCell<Option<String>>,
+    /// Others do not take this node for the gateway, and that was told.
+    is_ignored: Cell<bool>,
 }
 
 impl Role {
@@ -52,6 +54,22 @@ impl Role {
     /// Why this node is not the gateway, though it was told to be.
     pub(crate) fn obstacle(&self) -> Option<String> {
         self.obstacle.borrow().clone()
+    }
+
+    /// That other nodes do not take this node for the gateway, though it serves.
+    pub(crate) fn ignored(&self, shard: &Shard) -> Option<String> {
+        let own = shard.identity.public();
+        let is_ignored = self.serving.borrow().is_some() && !shard.trust.may_be_gateway(own);
+        let why = is_ignored.then(|| {
+            format!(
+                "the other nodes of this mesh do not take this node for the gateway: it was not given the role; let it join again by an invitation that has it (vdecable invite --role gateway on an administrator's host), or on each of the others: vdecable trust {own}"
+            )
+        });
+        if let Some(why) = why.as_ref().filter(|_| !self.is_ignored.get()) {
+            tracing::warn!("{why}");
+        }
+        self.is_ignored.set(is_ignored);
+        why
     }
 
     /// Gives the role up, and leaves the host as it was.
@@ -119,6 +137,7 @@ pub(crate) async fn fill(
     loop {
         let gateway = shard.role.gateway();
         takeover_at = claimant.look(gateway.as_deref(), takeover_at).await;
+        let _told = shard.role.ignored(shard);
         claimant.until_change(takeover_at).await;
     }
 }

@@ -9,7 +9,7 @@ use crate::membership::{AttemptStatus, InviteStatus, NewInvitation};
 pub fn invitation(invitation: &NewInvitation) -> String {
     let span = span(invitation.expires_in_seconds);
     let mut out = format!(
-        "on the host that is to join, once, within {span}:\n  vdecable join {}\n",
+        "on the host that is to join, once, within {span}:\n  vdecable join {}\nwhere others use that host, type vdecable join - there and paste the line: ps shows what is typed\n",
         invitation.token.0
     );
     let roles = invitation.roles.join(", ");
