@@ -1,14 +1,18 @@
 //! Every way not to prove a trusted key, on either side: refused, and both ends know why.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cable::failure::{Failure, Phase};
+use cable::trust::{Offer, Verdict};
 use control::status::CableState;
-use mesh::message::ALPN;
+use mesh::message::{ALPN, JOIN_ALPN, Message, Name, encode};
+use mesh::roster::Roles;
 use rustls::sign::CertifiedKey;
 
+use crate::enrolment::offer;
 use crate::handmade::{Client, Pair, Proof, certified, certified_octets, server_that_shows};
-use crate::lab::{self, Home, until};
+use crate::lab::{self, Home, Node, until};
 
 /// A `SubjectPublicKeyInfo` of RSA (RFC 8017), with a modulus that is long enough.
 fn rsa() -> Vec<u8> {
@@ -92,6 +96,79 @@ fn who_is_dialled_and_has_no_proof_is_refused_with_the_reason_on_both_ends() {
             assert!(heard.contains(hears), "{word}: {heard}");
             until("the node says why", || node.reason(cable).contains(says)).await;
             assert_ne!(node.status(cable).unwrap().state, CableState::Up);
+            node.cables.disconnect(&cable.to_string()).unwrap();
+        }
+        assert_eq!(node.heard(), []);
+    });
+}
+
+/// A member of a node's mesh that is made by hand.
+async fn admitted(by: &Node, lasts: Option<Duration>) -> Pair {
+    let pair = Pair::new();
+    let offer = Offer { lasts, ..offer(Roles::SWITCH) };
+    let token = by.trust.invite(&offer, vec![by.address().into()]).unwrap().0;
+    let client = Client::new(Proof::RawKey(pair.certified()), JOIN_ALPN);
+    let connection = client.knock(by.address()).await.unwrap();
+    let mut session = [0; 32];
+    connection.export_keying_material(&mut session, b"EXPORTER-vdecable-join-1", b"").unwrap();
+    let request = cable::trust::request(&token, &session, pair.key, &Name::lossy("handmade"));
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.write_all(&encode(&Message::Join(request))).await.unwrap();
+    recv.read_exact(&mut [0; 5]).await.unwrap();
+    until("it is a member", || by.trust.contains(pair.key)).await;
+    pair
+}
+
+/// Members that are none any more: what a counter calls them, what the node says and what they hear.
+async fn former_members(node: &Node) -> [(&'static str, [&'static str; 2], Pair); 2] {
+    let (out, over) =
+        (admitted(node, None).await, admitted(node, Some(Duration::from_secs(1))).await);
+    node.trust.revoke(&out.key.to_string()).unwrap();
+    node.cables.handle_trust_change();
+    until("its time is over", || node.trust.verdict(over.key) == Verdict::Expired).await;
+    let revoked = ["presented a key that was revoked", "its key was revoked"];
+    let expired = ["a member whose time is over", "its membership has ended"];
+    [("revoked", revoked, out), ("expired", expired, over)]
+}
+
+#[test]
+fn who_was_a_member_and_knocks_is_refused_with_the_reason_on_both_ends() {
+    lab::run(async {
+        let node = Home::new().start_member("a");
+        for (word, [_, hears], pair) in former_members(&node).await {
+            let count = || node.cables.strangers().refused.get(word).copied().unwrap_or(0);
+            let before = count();
+            let client = Client::honest(&pair);
+            let err = match client.knock(node.address()).await {
+                Ok(connection) => connection.closed().await,
+                Err(err) => err,
+            };
+            let heard = Failure::of(&err, Phase::Handshake, node.address(), None).reason();
+            assert!(heard.contains(hears), "{word}: {heard}");
+            until("the node counts it", || count() == before + 1).await;
+            assert!(node.trust.refusals().iter().any(|refusal| refusal.key == pair.key), "{word}");
+        }
+        assert_eq!(node.heard(), []);
+    });
+}
+
+#[test]
+fn who_was_a_member_and_is_dialled_is_refused_with_the_reason_on_both_ends() {
+    lab::run(async {
+        let node = Home::new().start_member("a");
+        for (word, [says, hears], pair) in former_members(&node).await {
+            let server = server_that_shows(pair.certified(), ALPN);
+            let address = server.local_addr().unwrap();
+            let cable = node.connect(address).await;
+            let err = match server.accept().await.unwrap().await {
+                Ok(connection) => connection.closed().await,
+                Err(err) => err,
+            };
+            let heard = Failure::of(&err, Phase::Handshake, address, None).reason();
+            assert!(heard.contains(hears), "{word}: {heard}");
+            until("the node says why", || node.reason(cable).contains(says)).await;
+            let fix = node.status(cable).unwrap().fix.unwrap_or_default();
+            assert!(fix.contains("vdecable invite"), "{word}: {fix}");
             node.cables.disconnect(&cable.to_string()).unwrap();
         }
         assert_eq!(node.heard(), []);
