@@ -1,5 +1,6 @@
 //! Joining a mesh as people do it, from the first command to the first ping; and being put out.
 
+mod revocation;
 mod ssh;
 
 use std::process::Output;
@@ -23,6 +24,7 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("two_commands_join_two_hosts", &[], two_commands)
         .trial("a_member_connects_to_another_that_it_never_met", &[], never_met)
         .trial("a_revoked_member_is_cut_off_by_all", &[], revoked)
+        .trial("frames_of_a_revoked_member_stop_everywhere", &["tcpdump"], revocation::trial)
         .trial("a_node_that_was_away_knows_who_is_out_before_frames_flow", &[], away)
         .trial("a_membership_ends_by_time", &[], expiry)
         .trial("a_token_that_is_no_good_says_why", &[], refused)
