@@ -233,6 +233,13 @@ fn revoke(shard: &Shard, which: &str) -> Result<Answer, Failure> {
         message.push_str("; whom it had admitted stays a member, and is no administrator: ");
         message.push_str(&admitted);
     }
+    if !removed.open_invitations.is_empty() {
+        message.push_str(&format!(
+            "\nit may answer those who join by a line made before: take the open invitations back and make \
+             new ones (vdecable uninvite {})",
+            removed.open_invitations.join(", ")
+        ));
+    }
     add_trouble(shard, &mut message);
     Ok(Answer::Done { message })
 }

@@ -1,5 +1,6 @@
 //! Invitations, joining and leaving, as one node carries them out.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mesh::NodeKey;
@@ -72,6 +73,9 @@ pub struct Removed {
     /// The names of those whom it had admitted. They stay members, by this node's word, but no
     /// administrators. None if this node put itself out.
     pub admitted: Vec<String>,
+    /// If it was an administrator, the invitations that can still be used. It may have heard of them, and
+    /// their lines may lead to it.
+    pub open_invitations: Vec<String>,
 }
 
 /// What the stranger's invitation signs: this TLS session, the key that it proved in it, and the
@@ -223,10 +227,17 @@ impl Trust {
         };
         let admitted = admitted.into_iter().map(name).collect();
         let name = name(key.into());
+        let was_admin = mesh.roster.has_authority(&key.into());
         let entries = mesh.roster.revoke(key.into(), self.now(), mesh.signer())?;
         mesh.say(entries, Effect::Now)?;
         self.changed.notify_one();
-        Ok(Removed { key, name, admitted })
+        let (roster, now) = (&mesh.roster, self.now());
+        let is_open =
+            |key: &NodeKey| matches!(roster.invitation(key, now), InvitationState::Open(_));
+        let open: BTreeSet<NodeKey> =
+            roster.invites().map(|(key, _)| key).filter(|key| was_admin && is_open(key)).collect();
+        let open_invitations = open.into_iter().map(|key| PublicKey::from(key).short()).collect();
+        Ok(Removed { key, name, admitted, open_invitations })
     }
 
     /// The member of that name, or with that key.
