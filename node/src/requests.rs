@@ -67,7 +67,7 @@ fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failu
         return Err(Failure::new(what, "it is this node's own key", fix));
     }
     if let Some(member) = shard.trust.members().into_iter().find(|member| member.key == key)
-        && !matches!(member.standing, Standing::Member(_) | Standing::Expired(_))
+        && matches!(member.standing, Standing::Revoked | Standing::Replaced(_) | Standing::Outrun)
     {
         let why = "the mesh has put this key out, which stands above trust by hand";
         let fix = "invite it again: vdecable invite here, vdecable join there";
