@@ -79,5 +79,5 @@ fn unix_now() -> f64 {
 /// When the latest packet came that tcpdump has printed.
 fn last_frame(log: &str) -> Option<f64> {
     let times = log.lines().filter(|line| line.contains(" IP ") || line.contains(" ARP"));
-    times.filter_map(|line| line.split_whitespace().next()?.parse().ok()).last()
+    times.filter_map(|line| line.split_whitespace().next()?.parse().ok()).next_back()
 }
