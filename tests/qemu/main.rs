@@ -4,6 +4,7 @@ mod gateway;
 mod guests;
 mod nixos;
 mod sockets;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ fn main() -> ExitCode {
         .needs(qemu::PROGRAMS)
         .trial("guests_on_the_vde_and_the_stream_socket_ping_and_move_a_file", &[], one_node)
         .trial("two_guests_on_two_nodes_ping_and_move_a_file_over_the_cable", &[], two_nodes);
-    gateway::trials(nixos::trials(sockets::trials(suite))).run()
+    wire::trials(gateway::trials(nixos::trials(sockets::trials(suite)))).run()
 }
 
 fn one_node(scene: &Scene) -> Result<()> {
