@@ -18,6 +18,7 @@ use mesh::roster::{AuthorError, InvitationState, Roles, Standing};
 
 use crate::driver::{Shard, now, unix_seconds};
 use crate::readings::NodesReading;
+use crate::requests;
 
 /// For how long an invitation can be used unless it is said otherwise.
 const INVITATION: Duration = Duration::from_secs(86_400);
@@ -297,7 +298,7 @@ fn pull_cables(shard: &Shard, members: &[PublicKey]) -> Vec<String> {
     let cables = shard.cables.statuses().into_iter();
     let ids = cables.filter(|cable| is_meant(cable.key.as_deref())).map(|cable| cable.id);
     // What cannot be forgotten on disk is pulled out all the same.
-    ids.inspect(|id| drop(shard.cables.disconnect(id))).collect()
+    ids.inspect(|id| drop(requests::pull_out(shard, id))).collect()
 }
 
 fn rotate_key(shard: &Shard) -> Result<Answer, Failure> {

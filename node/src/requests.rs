@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cable::cables::{CableError, Keep};
-use cable::{PublicKey, Target};
+use cable::{CableId, PublicKey, Target};
 use control::message::MAX_PING_WAIT_MS;
 use control::{Answer, Failure, Request};
 use mesh::roster::Standing;
@@ -137,12 +137,16 @@ async fn connect(shard: &Shard, address: &str, once: bool) -> Result<Answer, Fai
     }
 }
 
+/// Pulls a cable out, and forgets what its wire was set to.
+pub(crate) fn pull_out(shard: &Shard, which: &str) -> Result<CableId, CableError> {
+    let cable = shard.cables.disconnect(which)?;
+    wire::requests::forget_cable(shard, &cable.to_string());
+    Ok(cable)
+}
+
 fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
-    match shard.cables.disconnect(which) {
-        Ok(cable) => {
-            wire::requests::forget_cable(shard, &cable.to_string());
-            Ok(Answer::Done { message: format!("cable {cable} pulled out") })
-        }
+    match pull_out(shard, which) {
+        Ok(cable) => Ok(Answer::Done { message: format!("cable {cable} pulled out") }),
         Err(err) => Err(Failure::new(
             "no cable was pulled out",
             err,

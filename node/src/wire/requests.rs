@@ -13,9 +13,10 @@ use super::edit::{Edit, Sides};
 use super::pacer::Pacer;
 use super::pairs::MAX_PAIRS;
 use super::timeline::Timeline;
-use super::view::{self, words};
+use super::view;
 use super::{Kind, Plan, Wire};
 use crate::driver::{Shard, now};
+use crate::status::description_of;
 
 /// What was not changed.
 const WHAT: &str = "the wire is as it was";
@@ -300,7 +301,7 @@ fn candidates(shard: &Shard) -> Vec<Candidate> {
     let mut candidates: Vec<_> = ports
         .map(|(id, port)| Candidate {
             place: Place::Port(id),
-            names: vec![id.to_string(), words(port)],
+            names: vec![id.to_string(), description_of(port)],
         })
         .collect();
     candidates.extend(shard.cables.statuses().into_iter().map(|cable| {

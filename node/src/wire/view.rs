@@ -12,7 +12,7 @@ use super::edit::{IN, OUT};
 use super::lane::Lane;
 use crate::driver::Shard;
 use crate::plane::Plane;
-use crate::port::Port;
+use crate::status::description_of;
 
 /// Every wire: ports by number, cables by id, pairs by address.
 pub(crate) fn wires(shard: &Shard, now: Instant) -> Vec<WireStatus> {
@@ -22,7 +22,11 @@ pub(crate) fn wires(shard: &Shard, now: Instant) -> Vec<WireStatus> {
         let is_cable = plane.wires.cables.values().any(|cable| Rc::ptr_eq(cable, wire));
         (!is_cable).then(|| {
             let kind = "port".to_owned();
-            WireStatus { kind, description: words(port), ..view(wire, id.to_string(), now) }
+            WireStatus {
+                kind,
+                description: description_of(port),
+                ..view(wire, id.to_string(), now)
+            }
         })
     });
     let cables = plane.wires.cables.iter().map(|(id, wire)| {
@@ -38,13 +42,7 @@ pub(crate) fn wires(shard: &Shard, now: Instant) -> Vec<WireStatus> {
 }
 
 fn description(plane: &Plane, port: u32) -> Option<String> {
-    plane.port(fabric::PortId(port)).map(words)
-}
-
-/// What the endpoints of a port call themselves.
-pub(super) fn words(port: &Port) -> String {
-    let words: Vec<_> = port.endpoints.iter().map(|e| e.description.as_str()).collect();
-    words.join(" + ")
+    plane.port(fabric::PortId(port)).map(description_of)
 }
 
 fn view(wire: &Wire, target: String, now: Instant) -> WireStatus {
