@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub(crate) struct Calendar {
     path: Option<PathBuf>,
     latest: AtomicU64,
     kept: AtomicU64,
+    /// Held while the file is written: two that write at once would put half a file in its place.
+    writing: Mutex<()>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,7 +45,8 @@ impl Calendar {
     pub(crate) fn load(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join("calendar.json");
         let latest = store::load::<Kept>(&path)?.map_or(0, |kept| kept.latest);
-        Ok(Self { path: Some(path), latest: latest.into(), kept: latest.into() })
+        let (path, latest, kept) = (Some(path), latest.into(), latest.into());
+        Ok(Self { path, latest, kept, writing: Mutex::default() })
     }
 
     /// Seconds since 1970, never less than before.
@@ -63,6 +67,7 @@ impl Calendar {
     /// Writes it.
     pub(crate) fn keep(&self) -> Result<(), StoreError> {
         let Some(path) = &self.path else { return Ok(()) };
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = self.now();
         store::save(path, &Kept { latest })?;
         self.kept.store(latest, Ordering::Relaxed);

@@ -71,6 +71,9 @@ pub(crate) enum Command {
     Revoke {
         /// Its name or key, as `vdecable nodes` shows it
         member: String,
+        /// Also those whom it let in, and whom they did; they stay members otherwise
+        #[arg(long)]
+        with_admitted: bool,
     },
     /// Leave the mesh: this node is alone in one of its own again, its cables to members are pulled out
     Leave {

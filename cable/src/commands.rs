@@ -45,7 +45,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         }
         Command::Invites => Request::Invites,
         Command::Uninvite { id } => Request::Uninvite { id },
-        Command::Revoke { member } => Request::Revoke { member },
+        Command::Revoke { member, with_admitted } => Request::Revoke { member, with_admitted },
         Command::Leave { force } => Request::Leave { force },
         Command::RotateKey => Request::RotateKey,
         Command::Events { last, no_follow } => {

@@ -1,24 +1,25 @@
 //! The mesh as an operator handles it: inviting, joining, putting out; and where members are found.
 
 mod addresses;
+mod failures;
 
 use std::rc::Rc;
 use std::time::Duration;
 
-use cable::cables::{Attempt, JoinError, join_refusal};
-use cable::trust::{InviteView, MemberView, Offer, RosterError};
+use cable::cables::Attempt;
+use cable::trust::{InviteView, MemberView, Offer, RotationError};
 use cable::{PublicKey, Target, Token};
 use control::membership::{AttemptStatus, InviteStatus, MemberStatus, NewInvitation, TokenText};
 use control::network::NodeStatus;
 use control::{Answer, Failure, Request};
 use mesh::NodeKey;
-use mesh::message::JoinRefusal;
 use mesh::record::Contact;
-use mesh::roster::{AuthorError, InvitationState, Roles, Standing};
+use mesh::roster::{InvitationState, Roles, Standing};
 
 use crate::driver::{Shard, now, unix_seconds};
 use crate::readings::NodesReading;
 use crate::requests;
+use failures::{join_failure, refused_because, roster_failure};
 
 /// For how long an invitation can be used unless it is said otherwise.
 const INVITATION: Duration = Duration::from_secs(86_400);
@@ -101,7 +102,7 @@ pub(crate) async fn handle_request(shard: &Rc<Shard>, request: Request) -> Resul
             Ok(Answer::Done { message })
         }
         Request::Join { token, name } => join(shard, &token, name).await,
-        Request::Revoke { member } => revoke(shard, &member),
+        Request::Revoke { member, with_admitted } => revoke(shard, &member, with_admitted),
         Request::Leave { force } => leave(shard, force),
         Request::RotateKey => rotate_key(shard),
         _ => Ok(invites(shard)),
@@ -201,38 +202,21 @@ async fn join(shard: &Shard, token: &TokenText, name: Option<String>) -> Result<
     })
 }
 
-fn join_failure(what: &str, err: &JoinError) -> Failure {
-    let fix = match err {
-        JoinError::Roster(err) => return roster_failure(what, err),
-        JoinError::NoAddress => "make a new one on a node that awaits cables",
-        JoinError::Refused(_, refusal) => match refusal {
-            JoinRefusal::Unknown | JoinRefusal::OtherMesh => {
-                "is it that mesh's latest invitation? Make a new one there: vdecable invite"
-            }
-            JoinRefusal::Expired | JoinRefusal::Used | JoinRefusal::TakenBack => {
-                "make a new one on a host of that mesh: vdecable invite"
-            }
-            JoinRefusal::NotAdmin => "an administrator of that mesh must be reachable",
-            JoinRefusal::Full => "revoke members that are not needed any more, there",
-            JoinRefusal::Busy => "wait a minute; the node there may have something in its log",
-        },
-        JoinError::Unreached(_) => {
-            "check that vdenode runs there and that its UDP port is open; the invitation is not used up"
-        }
-        JoinError::Cable(_) => "this node is a member now; plug the cable in with vdecable connect",
-    };
-    Failure::new(what, err, fix)
-}
-
-fn revoke(shard: &Shard, which: &str) -> Result<Answer, Failure> {
-    let removed =
-        shard.trust.revoke(which).map_err(|err| roster_failure("nobody was revoked", &err))?;
+fn revoke(shard: &Shard, which: &str, with_admitted: bool) -> Result<Answer, Failure> {
+    let removed = shard.trust.revoke(which, with_admitted);
+    let removed = removed.map_err(|err| roster_failure("nobody was revoked", &err))?;
     shard.cables.handle_trust_change();
     let mut message = format!("revoked: {} ({})", removed.name, removed.key);
     if !removed.admitted.is_empty() {
         let admitted = removed.admitted.join(", ");
-        message.push_str("; whom it had admitted stays a member, and is no administrator: ");
-        message.push_str(&admitted);
+        message.push_str(&if with_admitted {
+            format!("; so are those whom it had admitted, and whom they had: {admitted}")
+        } else {
+            format!(
+                "; whom it had admitted stays a member, and is no administrator: {admitted}\nif they \
+                 are not to stay: vdecable revoke NAME for each"
+            )
+        });
     }
     if !removed.open_invitations.is_empty() {
         message.push_str(&format!(
@@ -307,9 +291,14 @@ fn rotate_key(shard: &Shard) -> Result<Answer, Failure> {
         let why = "this node keeps nothing on disk, its key neither";
         return Err(Failure::new(what, why, "start it with --state"));
     };
-    let fix = "start the node again first; or make room, or mend the state directory";
     let rotated = shard.trust.begin_rotation(state, &shard.identity);
-    let key = rotated.map_err(|err| Failure::new(what, err, fix))?;
+    let key = rotated.map_err(|err| match err {
+        RotationError::Roster(err) => roster_failure(what, &err),
+        RotationError::Begun(_) => Failure::new(what, err, "start the node again to use that one"),
+        RotationError::Identity(_) => {
+            Failure::new(what, err, "make room or mend the state directory")
+        }
+    })?;
     shard.cables.handle_trust_change();
     let mut message = format!(
         "a new key waits: {key}\nstart this node again to use it; the old one is refused from then on"
@@ -383,43 +372,6 @@ fn attempt_status(attempt: Attempt) -> AttemptStatus {
         refused: attempt.outcome.as_ref().err().map(|refusal| refused_because(*refusal).to_owned()),
         joined_as: attempt.outcome.ok(),
     }
-}
-
-/// A refusal as the node says it that refused.
-fn refused_because(refusal: JoinRefusal) -> &'static str {
-    match refusal {
-        JoinRefusal::Unknown => "an invitation that nobody made, or without its secret",
-        JoinRefusal::OtherMesh => "an invitation into another mesh",
-        JoinRefusal::NotAdmin => "this node is not an administrator",
-        JoinRefusal::Full => "the roster is full",
-        JoinRefusal::Busy => "too many wrong tries, or this node's disk fails",
-        other => join_refusal(other),
-    }
-}
-
-fn roster_failure(what: &str, err: &RosterError) -> Failure {
-    let fix = match err {
-        RosterError::Author(AuthorError::NotAdmin) => {
-            "do it on an administrator's host: vdecable nodes lists them"
-        }
-        RosterError::Author(AuthorError::LastAdmin) => "invite another with --role admin first",
-        RosterError::Author(_) | RosterError::NotFound(_) => {
-            "vdecable nodes lists the members, vdecable invites the invitations"
-        }
-        RosterError::Ambiguous(_) => "vdecable --json nodes has the keys",
-        RosterError::OtherMembers(_) => {
-            "let those join the other mesh instead; or give them up here first: vdecable leave --force"
-        }
-        RosterError::Full => {
-            "a mesh has at most 1024 members, and an administrator 256 invitations; take some back"
-        }
-        RosterError::Store(_) => "make room or mend the state directory",
-        RosterError::WrongMesh(_) | RosterError::Forged(_) => {
-            "do not trust what answered; ask who gave you the invitation"
-        }
-        RosterError::NoMesh | RosterError::Random => "",
-    };
-    Failure::new(what, err, fix)
 }
 
 fn check_name(what: &str, name: &str) -> Result<(), Failure> {

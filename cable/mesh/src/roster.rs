@@ -12,6 +12,7 @@
 mod author;
 mod entry;
 mod evaluate;
+mod intake;
 mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,8 @@ use std::fmt;
 
 use crate::authority::NodeKey;
 use crate::message::Name;
-use evaluate::{Decision, Evaluation, MAX_SUCCESSIONS, about, heirs, succession};
+use evaluate::{Decision, Evaluation, about, succession};
+use intake::Known;
 
 pub use author::{Admission, AuthorError};
 pub use entry::{
@@ -99,20 +101,9 @@ pub struct Roster {
     authors: BTreeSet<NodeKey>,
     /// Keys that have been admitted, or are to follow one that was.
     known: BTreeMap<NodeKey, Known>,
+    /// The founder's key, or the last of those that it retired to.
+    root: NodeKey,
     evaluation: Evaluation,
-}
-
-/// How a key came to be known.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    /// How many successions it is from an administrator's word.
-    steps: u8,
-    /// It is by such a word, or by the last one of the key before it.
-    is_taken: bool,
-}
-
-impl Known {
-    const ADMITTED: Self = Self { steps: 0, is_taken: true };
 }
 
 impl fmt::Debug for Roster {
@@ -134,6 +125,7 @@ impl Roster {
             entries,
             authors: BTreeSet::from([founding.founder]),
             known: BTreeMap::from([(founding.founder, Known::ADMITTED)]),
+            root: founding.founder,
             evaluation,
         }
     }
@@ -146,158 +138,6 @@ impl Roster {
     /// All entries, in the order of their places.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
-    }
-
-    /// All entries, in an order in which another roster takes them without waiting for later ones:
-    /// whoever signed one comes before it.
-    pub fn entries_in_order(&self) -> Vec<Entry> {
-        let mut other = Self::new(self.founding);
-        other.take_all(self.entries.values().cloned().collect(), 0, &mut |_| true).taken
-    }
-
-    /// Takes in what another node, or the disk, knows. `now` is in seconds since 1970.
-    ///
-    /// # Errors
-    /// [`Forged`]: whoever sent this is not honest, or the disk is damaged. What came before it has
-    /// been taken.
-    pub fn merge(
-        &mut self,
-        entries: Vec<Entry>,
-        now: u64,
-        checker: &impl Checker,
-    ) -> Result<Merged, Forged> {
-        let merged = self.take_in(entries, now, checker);
-        merged.forged.map_or(Ok(merged), Err)
-    }
-
-    /// The same, and what of it was taken although somebody has forged something.
-    pub fn take_in(&mut self, entries: Vec<Entry>, now: u64, checker: &impl Checker) -> Merged {
-        let founding = self.founding;
-        let mut forged = None;
-        let mut is_honest = |entry: &Entry| {
-            let honest = entry.is_plausible() && entry.is_authentic(&founding, checker);
-            if !honest && forged.is_none() {
-                forged = Some(Forged { subject: entry.subject });
-            }
-            honest
-        };
-        let mut merged = self.take_all(entries, now, &mut is_honest);
-        if !merged.taken.is_empty() {
-            self.evaluation = Evaluation::of(&self.founding, &self.entries);
-        }
-        // Only a full roster says who has no voice by now, and only then it matters.
-        if !merged.no_room.is_empty() && self.forget_void() {
-            let again = std::mem::take(&mut merged.no_room);
-            let more = self.take_all(again, now, &mut is_honest);
-            self.evaluation = Evaluation::of(&self.founding, &self.entries);
-            merged.taken.extend(more.taken);
-            merged.unfounded += more.unfounded;
-            merged.no_room = more.no_room;
-        }
-        Merged { forged, ..merged }
-    }
-
-    /// An entry may found another one that came before it: those without a known signer are looked
-    /// at again until nothing moves.
-    fn take_all(
-        &mut self,
-        entries: Vec<Entry>,
-        now: u64,
-        is_honest: &mut dyn FnMut(&Entry) -> bool,
-    ) -> Merged {
-        let mut merged = Merged::default();
-        let mut waiting = entries;
-        loop {
-            let mut still = Vec::new();
-            let before = waiting.len();
-            for entry in waiting {
-                if self.is_outdated(&entry, now) {
-                } else if !self.is_founded(&entry) {
-                    still.push(entry);
-                } else if !self.has_room(&entry) {
-                    merged.no_room.push(entry);
-                } else if is_honest(&entry) {
-                    self.take(entry.clone());
-                    merged.taken.push(entry);
-                }
-            }
-            if still.is_empty() || still.len() == before {
-                merged.unfounded = still.len();
-                return merged;
-            }
-            waiting = still;
-        }
-    }
-
-    /// Whether it says nothing new, or something that is over.
-    fn is_outdated(&self, entry: &Entry, now: u64) -> bool {
-        Self::is_untimely(entry, now)
-            || self
-                .entries
-                .get(&entry.place())
-                .is_some_and(|known| known.rank() >= entry.rank() || known.says_the_same(entry))
-            || entry.retires() && self.is_retired(entry.subject)
-    }
-
-    /// Whether a key's holder is done with it. The first word that says so is the last one: what comes
-    /// later is from whoever found the key. Nothing in the entries tells which of two was
-    /// first, so this alone depends on their order.
-    fn is_retired(&self, key: NodeKey) -> bool {
-        heirs(&self.entries, key).any(Entry::retires)
-    }
-
-    /// Whether the signer may have a word in this, now or at some time.
-    fn is_founded(&self, entry: &Entry) -> bool {
-        match &entry.statement {
-            Statement::Succeeded(_) => {
-                let known = self.known.get(&entry.subject);
-                known.is_some_and(|known| known.is_taken && known.steps < MAX_SUCCESSIONS)
-            }
-            _ => self.authors.contains(&entry.signer),
-        }
-    }
-
-    fn take(&mut self, entry: Entry) {
-        match &entry.statement {
-            Statement::Member(member) => {
-                self.known.insert(entry.subject, Known::ADMITTED);
-                let roles = member.roles;
-                if roles.contains(Roles::ADMIN) || roles.contains(Roles::FORMER_ADMIN) {
-                    self.add_author(entry.subject);
-                }
-            }
-            Statement::Revoked(revoked) => {
-                self.known.insert(entry.subject, Known::ADMITTED);
-                if revoked.was_admin {
-                    self.add_author(entry.subject);
-                }
-            }
-            Statement::Succeeded(Succession { to, retired, .. }) => {
-                let steps = self.known.get(&entry.subject).map_or(1, |known| known.steps + 1);
-                let new = Known { steps, is_taken: *retired };
-                let known = self.known.entry(*to).or_insert(new);
-                known.steps = known.steps.min(steps);
-                known.is_taken |= *retired;
-                if self.authors.contains(&entry.subject) {
-                    self.add_author(*to);
-                }
-            }
-            Statement::Invite(_) | Statement::Closed { .. } => {}
-        }
-        self.entries.insert(entry.place(), entry);
-    }
-
-    /// Those who follow an administrator are administrators.
-    fn add_author(&mut self, key: NodeKey) {
-        let mut new = vec![key];
-        while let Some(key) = new.pop() {
-            if self.authors.insert(key) {
-                new.extend(heirs(&self.entries, key).filter_map(|entry| match &entry.statement {
-                    Statement::Succeeded(succession) => Some(succession.to),
-                    _ => None,
-                }));
-            }
-        }
     }
 
     /// What a key is, at a time in seconds since 1970.
@@ -386,19 +226,50 @@ impl Roster {
 
     /// What has become of an invitation.
     pub fn invitation(&self, invite: &NodeKey, now: u64) -> InvitationState {
-        let statements =
-            || about(&self.entries, *invite).filter(|entry| self.has_authority(&entry.signer));
-        let used = self.entries.values().find_map(|entry| {
+        let used = self.users().find(|(with, _)| with == invite).map(|(_, by)| by);
+        self.state_of(invite, used, now)
+    }
+
+    /// What has become of each invitation that is remembered, by key, with who made it or, if that is
+    /// not known any more, who ended it.
+    pub fn invitations(&self, now: u64) -> BTreeMap<NodeKey, (NodeKey, InvitationState)> {
+        let mut used = BTreeMap::new();
+        for (invite, by) in self.users() {
+            used.entry(invite).or_insert(by);
+        }
+        let mut makers = BTreeMap::new();
+        for entry in self.entries.values() {
+            match &entry.statement {
+                Statement::Invite(_) => drop(makers.insert(entry.subject, entry.signer)),
+                Statement::Closed { .. } => {
+                    makers.entry(entry.subject).or_insert(entry.signer);
+                }
+                _ => {}
+            }
+        }
+        let state =
+            |(invite, by)| (invite, (by, self.state_of(&invite, used.get(&invite).copied(), now)));
+        makers.into_iter().map(state).collect()
+    }
+
+    /// The invitations with which keys came, and those keys.
+    fn users(&self) -> impl Iterator<Item = (NodeKey, NodeKey)> {
+        self.entries.values().filter_map(|entry| {
             let with = match &entry.statement {
                 Statement::Member(member) => member.invite,
                 Statement::Revoked(revoked) => revoked.invite,
                 _ => None,
             };
-            (with == Some(*invite) && self.has_authority(&entry.signer)).then_some(entry.subject)
-        });
+            with.filter(|_| self.has_authority(&entry.signer)).map(|with| (with, entry.subject))
+        })
+    }
+
+    fn state_of(&self, invite: &NodeKey, used: Option<NodeKey>, now: u64) -> InvitationState {
         if let Some(by) = used {
             return InvitationState::UsedBy(by);
         }
+        let statements =
+            || about(&self.entries, *invite).filter(|entry| self.has_authority(&entry.signer));
         if statements().any(|entry| matches!(entry.statement, Statement::Closed { .. })) {
             return InvitationState::TakenBack;
         }

@@ -1,6 +1,5 @@
 //! Invitations, joining and leaving, as one node carries them out.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mesh::NodeKey;
@@ -71,7 +70,8 @@ pub struct Removed {
     /// Its name.
     pub name: String,
     /// The names of those whom it had admitted. They stay members, by this node's word, but no
-    /// administrators. None if this node put itself out.
+    /// administrators; or they went with it, and all that came by their word. None if this node put
+    /// itself out.
     pub admitted: Vec<String>,
     /// If it was an administrator, the invitations that can still be used. It may have heard of them, and
     /// their lines may lead to it.
@@ -135,14 +135,11 @@ impl Trust {
     pub fn invites(&self) -> Vec<InviteView> {
         let (inner, now) = (self.inner(), self.now());
         let Ok(mesh) = inner.mesh() else { return Vec::new() };
-        let mut views: Vec<InviteView> = Vec::new();
-        for (key, by) in mesh.roster.invites() {
-            let id = PublicKey::from(key).short();
-            if views.iter().all(|view| view.id != id) {
-                let by = mesh.roster.name_of(&by).unwrap_or_default().as_str().to_owned();
-                views.push(InviteView { id, by, state: mesh.roster.invitation(&key, now) });
-            }
-        }
+        let view = |(key, (by, state))| {
+            let by = mesh.roster.name_of(&by).unwrap_or_default().as_str().to_owned();
+            InviteView { id: PublicKey::from(key).short(), by, state }
+        };
+        let mut views: Vec<_> = mesh.roster.invitations(now).into_iter().map(view).collect();
         views.sort_by_key(|view| !matches!(view.state, InvitationState::Open(_)));
         views
     }
@@ -210,12 +207,12 @@ impl Trust {
         self.inner().mesh_mut()?.found_anew(Signer::new(identity))
     }
 
-    /// Puts a member out of the mesh, by name or key: at once, even if the disk
-    /// [fails](Self::trouble).
+    /// Puts a member out of the mesh, by name or key, and those whom it let in if they are to go with
+    /// it: at once, even if the disk [fails](Self::trouble).
     ///
     /// # Errors
     /// [`RosterError`].
-    pub fn revoke(&self, which: &str) -> Result<Removed, RosterError> {
+    pub fn revoke(&self, which: &str, with_admitted: bool) -> Result<Removed, RosterError> {
         let key = self.member(which)?;
         let mut inner = self.inner();
         let mesh = inner.mesh_mut()?;
@@ -223,20 +220,20 @@ impl Trust {
         // Of who puts itself out the word counts on.
         let admitted = match mesh.key() {
             own if own == key.into() => Vec::new(),
+            _ if with_admitted => mesh.roster.brought_by(&key.into(), self.now()),
             _ => mesh.roster.admitted_by(&key.into(), self.now()),
         };
         let admitted = admitted.into_iter().map(name).collect();
         let name = name(key.into());
         let was_admin = mesh.roster.has_authority(&key.into());
-        let entries = mesh.roster.revoke(key.into(), self.now(), mesh.signer())?;
+        let entries = mesh.roster.revoke(key.into(), with_admitted, self.now(), mesh.signer())?;
         mesh.say(entries, Effect::Now)?;
         self.changed.notify_one();
         let (roster, now) = (&mesh.roster, self.now());
-        let is_open =
-            |key: &NodeKey| matches!(roster.invitation(key, now), InvitationState::Open(_));
-        let open: BTreeSet<NodeKey> =
-            roster.invites().map(|(key, _)| key).filter(|key| was_admin && is_open(key)).collect();
-        let open_invitations = open.into_iter().map(|key| PublicKey::from(key).short()).collect();
+        let is_open = |state: &InvitationState| matches!(state, InvitationState::Open(_));
+        let open = roster.invitations(now).into_iter();
+        let open = open.filter(|(_, (_, state))| was_admin && is_open(state));
+        let open_invitations = open.map(|(key, _)| PublicKey::from(key).short()).collect();
         Ok(Removed { key, name, admitted, open_invitations })
     }
 
@@ -387,6 +384,7 @@ fn refusal(err: AuthorError) -> JoinRefusal {
         AuthorError::Invitation(InvitationState::TakenBack) => JoinRefusal::TakenBack,
         AuthorError::Invitation(InvitationState::Unknown | InvitationState::Open(_))
         | AuthorError::NotMember
+        | AuthorError::TooManyKeys
         | AuthorError::LastAdmin => JoinRefusal::Unknown,
     }
 }

@@ -125,7 +125,9 @@ fn believed(
         return Err(RosterError::WrongMesh("the inviter is no administrator of it"));
     }
     let ticket = token.ticket_key();
-    let mut letters = letters.iter().filter(|letter| letter.shows(ticket, token.inviter.into()));
+    // The word of a key that the inviter has changed may have been forgotten where the roster was full.
+    let is_inviters = |key: &NodeKey| roster.latest_key(key) == inviter;
+    let mut letters = letters.iter().filter(|letter| letter.shows(ticket, is_inviters));
     let Some(first) = letters.next() else {
         return Err(RosterError::WrongMesh(
             "it does not have the inviter's word for this invitation",
@@ -140,9 +142,10 @@ fn believed(
 
 impl Letter {
     /// Whether the inviter's own word about the invitation is in it: that it is one, or is over.
-    fn shows(&self, ticket: NodeKey, inviter: NodeKey) -> bool {
+    fn shows(&self, ticket: NodeKey, is_inviters: impl Fn(&NodeKey) -> bool) -> bool {
         self.entries.iter().any(|entry| {
-            (entry.subject, entry.signer) == (ticket, inviter)
+            entry.subject == ticket
+                && is_inviters(&entry.signer)
                 && matches!(entry.statement, Statement::Invite(_) | Statement::Closed { .. })
                 && entry.is_authentic(&self.founding, &Signatures)
         })

@@ -44,7 +44,11 @@ impl Trust {
     ) -> Result<PublicKey, RotationError> {
         let mut inner = self.inner();
         let mesh = inner.membership.as_mut().ok_or(RosterError::NoMesh)?;
-        if let Some(waiting) = mesh.roster.succession_of(&identity.public().into()) {
+        // One of which the mesh was told and that is not on disk can never be used.
+        if let Some(waiting) = mesh.roster.succession_of(&identity.public().into())
+            && Identity::load_next(directory)?
+                .is_some_and(|next| next.public() == waiting.to.into())
+        {
             return Err(RotationError::Begun(waiting.to.into()));
         }
         let next = identity.make_next(directory)?;
@@ -130,6 +134,22 @@ mod tests {
         assert_eq!(now.public(), third);
         assert_eq!(now.interface_mac("tap0"), old.interface_mac("tap0"));
         assert!(trust.role_of(third).unwrap().contains(mesh::roster::Roles::ADMIN));
+    }
+
+    #[test]
+    fn a_next_key_that_is_lost_keeps_nobody_from_taking_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, trust) = start(dir.path());
+        let lost = trust.begin_rotation(dir.path(), &old).unwrap();
+        std::fs::remove_file(dir.path().join("identity.next")).unwrap();
+        let (now, trust) = start(dir.path());
+        assert_eq!(now.public(), old.public());
+        let next = trust.begin_rotation(dir.path(), &now).unwrap();
+        assert_ne!(next, lost);
+        let (now, trust) = start(dir.path());
+        assert_eq!(now.public(), next);
+        assert_eq!(trust.verdict(next), Verdict::Trusted);
+        assert_eq!(trust.verdict(lost), Verdict::Unknown);
     }
 
     #[test]

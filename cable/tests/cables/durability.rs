@@ -51,7 +51,7 @@ fn who_is_put_out_is_out_although_the_disk_fails_and_for_good_when_it_does_not()
 
         // Neither where it is said nor where it is heard.
         let broken = [Broken::disk(&home_a), Broken::disk(&home_b)];
-        a.trust.revoke("c").unwrap();
+        a.trust.revoke("c", false).unwrap();
         a.cables.handle_trust_change();
         until("c is cut", || c.link_count() == 0).await;
         until("b knows", || b.trust.verdict(c.key) == Verdict::Revoked).await;

@@ -67,7 +67,7 @@ fn the_gateway_of_a_mesh_is_one_that_was_given_the_role_or_named_by_hand() {
         assert!(!a.trust.may_be_gateway(brought.key), "a mesh of several knows its own");
         a.trust.add(switch.key, None).unwrap();
         assert!(a.trust.may_be_gateway(switch.key), "its operator says so");
-        a.trust.revoke("gateway").unwrap();
+        a.trust.revoke("gateway", false).unwrap();
         assert!(!a.trust.may_be_gateway(gateway.key));
     });
 }
@@ -209,7 +209,7 @@ fn members_that_never_met_accept_each_other_and_one_that_is_put_out_loses_all_it
         let cable = c.connect(a.address()).await;
         until("c and a are linked", || c.is_up(cable)).await;
 
-        a.trust.revoke("c").unwrap();
+        a.trust.revoke("c", false).unwrap();
         a.cables.handle_trust_change();
         until("c has no cable", || c.link_count() == 0).await;
         until("b knows", || b.trust.verdict(c.key) == Verdict::Revoked).await;
@@ -229,7 +229,7 @@ fn a_node_that_was_away_learns_who_is_out_before_its_cable_is_used() {
         until("b knows c", || b.trust.contains(c.key)).await;
         b.cables.shut_down().await;
         drop(b);
-        a.trust.revoke("c").unwrap();
+        a.trust.revoke("c", false).unwrap();
         a.cables.handle_trust_change();
         // Started again without its list of cables, so that it is dialled by c first.
         std::fs::remove_file(home.path().join("cables.json")).unwrap();
@@ -277,7 +277,7 @@ fn a_host_that_was_put_out_is_invited_again_with_the_same_key_and_another_name()
     lab::run(async {
         let a = Home::new().start_member("a");
         let b = member(&a, Roles::SWITCH, "b").await;
-        a.trust.revoke("b").unwrap();
+        a.trust.revoke("b", false).unwrap();
         a.cables.handle_trust_change();
         until("b is out", || b.link_count() == 0).await;
         let joined = join(&b, &invite(&a, Roles::SWITCH), "bee").await;

@@ -123,7 +123,7 @@ async fn admitted(by: &Node, lasts: Option<Duration>) -> Pair {
 async fn former_members(node: &Node) -> [(&'static str, [&'static str; 2], Pair); 2] {
     let (out, over) =
         (admitted(node, None).await, admitted(node, Some(Duration::from_secs(1))).await);
-    node.trust.revoke(&out.key.to_string()).unwrap();
+    node.trust.revoke(&out.key.to_string(), false).unwrap();
     node.cables.handle_trust_change();
     until("its time is over", || node.trust.verdict(over.key) == Verdict::Expired).await;
     let revoked = ["presented a key that was revoked", "its key was revoked"];

@@ -138,6 +138,9 @@ pub enum Request {
     Revoke {
         /// Its name or key.
         member: String,
+        /// Whether those go with it whom it let in, and whom they did.
+        #[serde(default)]
+        with_admitted: bool,
     },
     /// Leave the mesh: this node is alone in one of its own again, and its cables to members are pulled
     /// out.

@@ -1,13 +1,13 @@
 //! What an administrator says, and a node about its own keys: the entries that do what is wanted,
 //! ready to be merged, kept and passed on. Nothing here changes a roster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry::{
     Entry, Founding, Invitation, MAX_SERIAL, Membership, Revocation, Roles, Sealer, Statement,
     Succession, consent_octets,
 };
-use super::evaluate::{Decision, Evaluation, about, heirs};
+use super::evaluate::{Decision, Evaluation, MAX_SUCCESSIONS, about, heirs};
 use super::{InvitationState, Roster, Standing};
 use crate::authority::NodeKey;
 use crate::message::Name;
@@ -27,6 +27,11 @@ pub enum AuthorError {
     /// A node that has just one member cannot do without it.
     #[error("it is the only administrator; the mesh would have none")]
     LastAdmin,
+    /// Its holder has taken too many keys since it was let in.
+    #[error(
+        "it has changed its key {MAX_SUCCESSIONS} times since an administrator let it in, which is as often as others believe it"
+    )]
+    TooManyKeys,
     /// The signer's word on this key does not count.
     #[error(
         "it is an administrator, and only one nearer to the mesh's founder than it has a say about it"
@@ -153,8 +158,9 @@ impl Roster {
             invite: Some(*invite),
         };
         let closed = Statement::Closed { expires: invitation.expires };
-        let mut said = vec![self.say(*key, Statement::Member(member), sealer)];
-        self.say_again(&mut said, &[*key], sealer);
+        let admitted = self.say(*key, Statement::Member(member), sealer);
+        let mut said = self.say_again(std::slice::from_ref(&admitted), &[*key], &[], sealer);
+        said.push(admitted);
         said.push(self.say(*invite, closed, sealer));
         Ok(said)
     }
@@ -187,59 +193,92 @@ impl Roster {
 
     /// Puts a member out, with all the keys that it had. What it had done as an administrator stays
     /// done, now by the word of the signer: members stay, who was put out stays out, and so do
-    /// invitations that were used or taken back.
+    /// invitations that were used or taken back. Those whom it let in, and nobody else did, go with it
+    /// if they are to; nothing is remembered of them once there is no room.
+    ///
+    /// What stays so is said first: of a long list others hear a part at a time.
     ///
     /// # Errors
     /// [`AuthorError`].
     pub fn revoke(
         &self,
         key: NodeKey,
+        with_admitted: bool,
         now: u64,
         sealer: &impl Sealer,
     ) -> Result<Vec<Entry>, AuthorError> {
         self.require_admin(sealer, now)?;
-        if key == sealer.key() {
+        let is_own = key == sealer.key();
+        if is_own {
             let others =
                 self.members(now).any(|(other, _)| other != key && self.is_admin(&other, now));
             if !others {
                 return Err(AuthorError::LastAdmin);
             }
         }
-        let line = self.line_of(key);
+        let has_a_say = |key: &NodeKey| is_own || self.evaluation.outranks(&sealer.key(), key);
+        let mut line = self.line_of(key);
         if line.is_empty() {
             return Err(AuthorError::NotMember);
         }
-        if key != sealer.key()
-            && !line.iter().all(|key| self.evaluation.outranks(&sealer.key(), key))
-        {
+        if !has_a_say(&key) {
             return Err(AuthorError::Outranked);
         }
-        let mut said: Vec<Entry> =
+        // It may name a key of somebody above to follow its own, if that one agrees.
+        line.retain(has_a_say);
+        let gone = if with_admitted { self.brought_by(&key, now) } else { Vec::new() };
+        let ends: Vec<Entry> =
             line.iter().map(|key| self.say(*key, self.revocation_of(*key), sealer)).collect();
-        self.say_again(&mut said, &line, sealer);
+        let mut said = self.say_again(&ends, &line, &gone, sealer);
+        said.extend(ends);
         Ok(said)
     }
 
     /// The members by the word of a key, or of another one of its holder's.
     pub fn admitted_by(&self, key: &NodeKey, now: u64) -> Vec<NodeKey> {
         let line = self.line_of(*key);
-        let is_theirs = |(other, _): &(NodeKey, Membership)| {
-            !line.contains(other)
-                && self
-                    .evaluation
-                    .latest_that_counts(&self.entries, *other)
-                    .is_some_and(|entry| line.contains(&entry.signer))
-        };
-        self.members(now).filter(is_theirs).map(|(other, _)| other).collect()
+        let mut by = self.members_by_word(now);
+        let theirs = line.iter().filter_map(|key| by.remove(key)).flatten();
+        theirs.filter(|other| !line.contains(other)).collect()
     }
 
-    /// Adds what must be said again so that `said`, which is about the keys of `line`, changes
-    /// nothing for anybody else: what an administrator has said counts no more when it is one no
-    /// more, neither of members nor of what it had ended. Whom it made administrators stay members
-    /// only: it may have been put out because it chose them.
-    fn say_again(&self, said: &mut Vec<Entry>, line: &[NodeKey], sealer: &impl Sealer) {
+    /// The same, and those by the word of one of them, and so on.
+    pub fn brought_by(&self, key: &NodeKey, now: u64) -> Vec<NodeKey> {
+        let mut all = self.admitted_by(key, now);
+        let mut by = self.members_by_word(now);
+        let mut at = 0;
+        while let Some(key) = all.get(at) {
+            all.extend(by.remove(key).unwrap_or_default());
+            at += 1;
+        }
+        all
+    }
+
+    /// The members by whose word counts.
+    fn members_by_word(&self, now: u64) -> BTreeMap<NodeKey, Vec<NodeKey>> {
+        let mut by = BTreeMap::<NodeKey, Vec<NodeKey>>::new();
+        for (other, _) in self.members(now) {
+            if let Some(entry) = self.evaluation.latest_that_counts(&self.entries, other) {
+                by.entry(entry.signer).or_default().push(other);
+            }
+        }
+        by
+    }
+
+    /// What must be said again so that `news`, which is about the keys of `line`, changes nothing for
+    /// anybody else but those who are to go with them: what an administrator has said counts no more
+    /// when it is one no more, neither of members nor of what it had ended. Whom it made administrators
+    /// stay members only: it may have been put out because it chose them.
+    fn say_again(
+        &self,
+        news: &[Entry],
+        line: &[NodeKey],
+        gone: &[NodeKey],
+        sealer: &impl Sealer,
+    ) -> Vec<Entry> {
+        let mut said = Vec::new();
         let mut after = self.clone();
-        for entry in &*said {
+        for entry in news {
             after.take(entry.clone());
         }
         after.evaluation = Evaluation::of(&after.founding, &after.entries);
@@ -247,6 +286,7 @@ impl Roster {
             let then = after.evaluation.decisions.get(key);
             let statement = match (before, then) {
                 _ if line.contains(key) || Some(before) == then => continue,
+                (Decision::Member(_), _) if gone.contains(key) => continue,
                 (Decision::Member(member), _) => {
                     let mut member = member.clone();
                     if !then.is_some_and(Decision::is_admin) {
@@ -269,6 +309,7 @@ impl Roster {
                 said.push(after.say(invite, closed, sealer));
             }
         }
+        said
     }
 
     /// A key, those that it follows, and those that follow it.
@@ -323,7 +364,10 @@ impl Roster {
         now: u64,
     ) -> Result<Entry, AuthorError> {
         match self.standing(&old.key(), now) {
-            Standing::Member(_) => Ok(self.succession(old, new, false)),
+            Standing::Member(_) if self.may_be_followed(&old.key()) => {
+                Ok(self.succession(old, new, false))
+            }
+            Standing::Member(_) => Err(AuthorError::TooManyKeys),
             _ => Err(AuthorError::NotMember),
         }
     }

@@ -64,10 +64,14 @@ impl Evaluation {
         self.levels.insert(root, 0);
         // Keys that have been administrators and have handed on.
         let mut passed: BTreeSet<NodeKey> = BTreeSet::from([founding.founder]);
+        // A line of administrators who made each other may be as long as the roster.
+        let mut grants = BTreeMap::<NodeKey, Vec<NodeKey>>::new();
+        for entry in entries.values().filter(|entry| grants_admin(entry)) {
+            grants.entry(entry.signer).or_default().push(entry.subject);
+        }
         for depth in 0.. {
-            let granted = |entry: &&Entry| level.contains(&entry.signer) && grants_admin(entry);
             let candidates: BTreeSet<NodeKey> =
-                entries.values().filter(granted).map(|entry| entry.subject).collect();
+                level.iter().filter_map(|key| grants.get(key)).flatten().copied().collect();
             let mut next = BTreeSet::new();
             for candidate in candidates {
                 if passed.contains(&candidate) || !self.is_admin_by_now(entries, candidate) {

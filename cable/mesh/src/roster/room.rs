@@ -18,6 +18,10 @@ pub const MAX_INVITES_OF_SIGNER: usize = 256;
 /// The most entries: some from several administrators about each key. At most 400 octets each.
 pub const MAX_ENTRIES: usize = 4096;
 
+/// How many of them are kept for the founder, or the key that it retired to: it can always put out who
+/// has filled the rest.
+const RESERVE: usize = 256;
+
 /// Keys that one key may name to follow it. An honest node names one; of a stolen key the thief
 /// names another.
 const MAX_HEIRS: usize = 4;
@@ -60,7 +64,8 @@ impl Roster {
             // Closing one makes no more of them, so that nobody honest closes more than there are.
             Statement::Closed { .. } => self.count_invites(&entry.signer) < MAX_INVITES,
         };
-        room && self.entries.len() < MAX_ENTRIES
+        let reserved = if entry.signer == self.root { 0 } else { RESERVE };
+        room && self.entries.len() < MAX_ENTRIES - reserved
     }
 
     fn count_known(&self, counts: impl Fn(&Known) -> bool) -> usize {
@@ -71,19 +76,28 @@ impl Roster {
         self.invites().filter(|(_, other)| other == signer).count()
     }
 
-    /// Forgets what was said by who has no voice. Gives whether there was anything.
-    pub(super) fn forget_void(&mut self) -> bool {
-        let mut kept = Self::new(self.founding);
-        let before = self.entries.len();
-        let counts = |entry: &Entry| match &entry.statement {
-            Statement::Succeeded(_) => true,
+    /// Makes room for entries for which there was none, where that helps: what was said by those who
+    /// have no voice is forgotten. It costs as much as reading the whole roster, so nobody gets it done
+    /// who has no voice either, or who has no room for more of his own keys. Gives whether there was
+    /// anything.
+    pub(super) fn clear_for(&mut self, entries: &[Entry]) -> bool {
+        let is_owed = |entry: &Entry| match &entry.statement {
+            Statement::Succeeded(_) => heirs(&self.entries, entry.subject).count() < MAX_HEIRS,
             _ => self.has_authority(&entry.signer),
         };
-        let entries = self.entries.values().filter(|entry| counts(entry)).cloned().collect();
-        kept.take_all(entries, 0, &mut |_| true);
-        kept.evaluation = Evaluation::of(&kept.founding, &kept.entries);
-        *self = kept;
-        self.entries.len() < before
+        let is_void = |entry: &Entry| match &entry.statement {
+            Statement::Succeeded(_) => false,
+            _ => !self.has_authority(&entry.signer),
+        };
+        if !entries.iter().any(is_owed) || !self.entries.values().any(is_void) {
+            return false;
+        }
+        let kept: Vec<_> = self.entries.values().filter(|e| !is_void(e)).cloned().collect();
+        let mut cleared = Self::new(self.founding);
+        cleared.take_all(kept, 0, &mut |_, _| true, &mut |_| true);
+        cleared.evaluation = Evaluation::of(&cleared.founding, &cleared.entries);
+        *self = cleared;
+        true
     }
 
     /// Forgets invitations that are long over. Call it now and then, and after loading.

@@ -56,7 +56,9 @@ fn carry_out(replicas: &mut [Roster], step: &Step) {
             let newcomer = admission(node, keys(ticket));
             (at, replicas[at].admit(&newcomer, NOW + node, &keys(by)))
         }
-        Step::Revoke { at, by, node } => (at, replicas[at].revoke(keys(node).0, NOW, &keys(by))),
+        Step::Revoke { at, by, node } => {
+            (at, replicas[at].revoke(keys(node).0, false, NOW, &keys(by)))
+        }
         Step::TakeBack { at, by, ticket } => {
             (at, replicas[at].take_back(keys(ticket).0, NOW, &keys(by)).map(|entry| vec![entry]))
         }

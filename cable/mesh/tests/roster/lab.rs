@@ -101,7 +101,7 @@ pub(crate) fn admit(roster: &mut Roster, by: Keys, node: u64, roles: Roles) -> V
 }
 
 pub(crate) fn revoke(roster: &mut Roster, by: Keys, node: u64) {
-    let entries = roster.revoke(keys(node).0, NOW, &by).unwrap();
+    let entries = roster.revoke(keys(node).0, false, NOW, &by).unwrap();
     merge(roster, entries);
 }
 

@@ -180,9 +180,9 @@ fn those_whom_an_administrator_admitted_stay_when_it_is_put_out_but_are_no_admin
 fn the_only_administrator_cannot_put_itself_out() {
     let mut roster = founded();
     admit(&mut roster, keys(1), 2, Roles::SWITCH);
-    assert_eq!(roster.revoke(keys(1).0, NOW, &keys(1)), Err(AuthorError::LastAdmin));
-    assert_eq!(roster.revoke(keys(9).0, NOW, &keys(1)), Err(AuthorError::NotMember));
-    assert_eq!(roster.revoke(keys(1).0, NOW, &keys(2)), Err(AuthorError::NotAdmin));
+    assert_eq!(roster.revoke(keys(1).0, false, NOW, &keys(1)), Err(AuthorError::LastAdmin));
+    assert_eq!(roster.revoke(keys(9).0, false, NOW, &keys(1)), Err(AuthorError::NotMember));
+    assert_eq!(roster.revoke(keys(1).0, false, NOW, &keys(2)), Err(AuthorError::NotAdmin));
 }
 
 #[test]

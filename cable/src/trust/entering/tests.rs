@@ -117,7 +117,7 @@ fn an_administrator_that_was_put_out_before_the_invitation_captures_nobody() {
     let out = founder.member(Roles::ADMIN);
     let newcomer = Host::new("newcomer");
     let before = newcomer.trust.mesh_id();
-    founder.trust.revoke(&out.key().to_string()).unwrap();
+    founder.trust.revoke(&out.key().to_string(), false).unwrap();
     // It hears of that no more than of the invitation.
     let token = founder.invite(Roles::SWITCH);
     let refused = newcomer.trust.enter(&token, &[out.lure(&newcomer)]).unwrap_err();
@@ -140,7 +140,7 @@ fn an_administrator_that_was_put_out_later_is_not_believed_where_somebody_knows(
     let (out, other) = (founder.member(Roles::ADMIN), founder.member(Roles::ADMIN));
     let token = founder.invite(Roles::SWITCH);
     out.hear(&founder);
-    founder.trust.revoke(&out.key().to_string()).unwrap();
+    founder.trust.revoke(&out.key().to_string(), false).unwrap();
     other.hear(&founder);
     for honest in [&founder, &other] {
         let newcomer = Host::new("newcomer");
@@ -167,7 +167,10 @@ fn an_inviter_that_has_another_key_by_now_is_known_by_the_one_in_the_invitation(
     let founder = founder.restarted();
     assert_ne!(founder.key(), old);
     let newcomer = Host::new("newcomer");
-    let letter = founder.honour(&token, &newcomer);
+    let mut letter = founder.honour(&token, &newcomer);
+    // What the old key signed may have given way where the roster was full.
+    let is_of_old = |entry: &Entry| entry.signer == old.into();
+    letter.entries.retain(|e| !is_of_old(e) || matches!(e.statement, Statement::Succeeded(_)));
     assert_eq!(newcomer.trust.enter(&token, &[letter]).unwrap(), founder.key());
 }
 
