@@ -39,7 +39,7 @@ use fabric::PortId;
 use tokio::task::JoinHandle;
 
 use self::edit::{Edit, Sides, apply};
-use self::lane::Lane;
+use self::lane::{Lane, Load};
 use self::pacer::Pacer;
 use self::pairs::Pairs;
 use self::timeline::Timeline;
@@ -57,6 +57,8 @@ pub(crate) struct Wires {
     pub(crate) pairs: Pairs,
     /// Cables at these ports are to be closed, for what came out of their wires or did not.
     pub(crate) faults: Vec<(PortId, String)>,
+    /// Room for what comes out of a lane in a turn.
+    pub(crate) loads: Vec<Load>,
 }
 
 /// A wire.
@@ -70,8 +72,9 @@ pub(crate) struct Wire {
 }
 
 /// Batches that are handed on in one turn of the data plane, in which a port brings one. What is due
-/// is late already; with as much in as out, a busy node would be ever later.
-const BATCHES: usize = 4;
+/// is late already; with as much in as out, a busy node would be ever later. So many 64-KiB batches
+/// take it half a millisecond.
+const BATCHES: usize = 16;
 
 /// What a user said last.
 #[derive(Debug, Clone)]

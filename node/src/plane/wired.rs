@@ -158,7 +158,8 @@ impl Plane {
         now: Instant,
     ) -> Option<Congested> {
         let port = lane.port();
-        let loads = lane.take(now);
+        let mut loads = std::mem::take(&mut self.wires.loads);
+        lane.take(&mut loads, now);
         let mut congested = None;
         let runs = loads.chunk_by(|a, b| kind(a, port) == kind(b, port));
         for run in runs {
@@ -193,6 +194,8 @@ impl Plane {
             Cargo::Pair { egress, .. } => Some(egress),
             _ => None,
         });
+        loads.clear();
+        self.wires.loads = loads;
         let drops = lane.settle(now);
         if let Some(port) = told {
             self.record_drops(port, DropReason::Wire, drops);

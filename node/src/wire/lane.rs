@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use arrayvec::ArrayVec;
 use emulator::{DropReason, Emulator, Frame as _, Seed, Settings, Spread};
 use ether::VnetHeader;
 use fabric::PortId;
@@ -192,13 +191,13 @@ impl Lane {
         self.inner.borrow().messages.octets()
     }
 
-    /// Takes out what is due, at most a turn's worth. [`Self::settle`] must follow.
-    pub(crate) fn take(&self, now: Instant) -> ArrayVec<Load, BATCH> {
+    /// Takes out what is due, at most a turn's worth, into `loads`, which is empty. [`Self::settle`]
+    /// must follow.
+    pub(crate) fn take(&self, loads: &mut Vec<Load>, now: Instant) {
         let inner = &mut *self.inner.borrow_mut();
         inner.send_segments(&self.taken, now);
-        let mut loads = ArrayVec::new();
         let mut octets = 0;
-        while !loads.is_full()
+        while loads.len() < BATCH
             && octets < TURN
             && let Some(load) = inner.emulator.poll_delivery(now)
         {
@@ -212,7 +211,6 @@ impl Lane {
                 inner.refused += 1;
             }
         }
-        loads
     }
 
     /// Sees to it that [`Self::ready`] ends in time. Gives the number of frames dropped since the

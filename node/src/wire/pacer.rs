@@ -2,13 +2,14 @@
 //! milliseconds. One timerfd(2) serves all.
 //!
 //! A busy runtime looks at its descriptors only now and then, so the data plane, which knows the time
-//! at every batch, also rings what is due: see [`Pacer::ring`].
+//! at every batch, also rings what is due: see [`Pacer::ring`]. And as an instant is of no use to a thread
+//! that waits for a processor, the data plane's is in a hurry for as long as there are alarms.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::time::{
@@ -20,6 +21,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 
 use crate::driver::now;
+use crate::sys::urgency::Urgency;
 use crate::sys::watch::watch;
 
 /// See the [module](self).
@@ -31,6 +33,8 @@ pub(crate) struct Pacer {
     next_number: Cell<u64>,
     /// When the timer will go off.
     armed: Cell<Option<Instant>>,
+    /// What the alarms share: the thread is in a hurry while there are some.
+    hurry: RefCell<Weak<Option<Urgency>>>,
 }
 
 /// One who waits. Dropping it ends the waiting.
@@ -40,6 +44,7 @@ pub(crate) struct Alarm {
     number: u64,
     due: Cell<Option<Instant>>,
     bell: Rc<Notify>,
+    _hurry: Rc<Option<Urgency>>,
 }
 
 impl Pacer {
@@ -52,6 +57,7 @@ impl Pacer {
             alarms: RefCell::default(),
             next_number: Cell::default(),
             armed: Cell::default(),
+            hurry: RefCell::default(),
         })
     }
 
@@ -59,7 +65,16 @@ impl Pacer {
     pub(crate) fn alarm(self: &Rc<Self>, bell: Rc<Notify>) -> Alarm {
         let number = self.next_number.get();
         self.next_number.set(number + 1);
-        Alarm { pacer: self.clone(), number, due: Cell::default(), bell }
+        Alarm { pacer: self.clone(), number, due: Cell::default(), bell, _hurry: self.hurry() }
+    }
+
+    fn hurry(&self) -> Rc<Option<Urgency>> {
+        let shared = &mut *self.hurry.borrow_mut();
+        shared.upgrade().unwrap_or_else(|| {
+            let hurry = Rc::new(Urgency::ask());
+            *shared = Rc::downgrade(&hurry);
+            hurry
+        })
     }
 
     /// Rings all that is due.
