@@ -93,7 +93,10 @@ pub struct Refusal {
 /// The trust list. Clones share one list.
 #[derive(Debug, Clone)]
 pub struct Trust {
+    /// Never held while the disk is waited for: each handshake asks.
     inner: Arc<Mutex<Inner>>,
+    /// Held by whoever writes, from the moment when it decides what. Taken before `inner`.
+    writing: Arc<Mutex<()>>,
     /// Told when there is something to be written.
     changed: Arc<Notify>,
     calendar: Arc<Calendar>,
@@ -129,8 +132,8 @@ impl Trust {
 
     fn of(path: Option<PathBuf>, trusted: Vec<Trusted>, calendar: Calendar) -> Self {
         let inner = Inner { path, trusted, refusals: VecDeque::new(), membership: None };
-        let inner = Arc::new(Mutex::new(inner));
-        Self { inner, changed: Arc::default(), calendar: Arc::new(calendar) }
+        let (inner, calendar) = (Arc::new(Mutex::new(inner)), Arc::new(calendar));
+        Self { inner, writing: Arc::default(), changed: Arc::default(), calendar }
     }
 
     /// Takes up membership: in the mesh that the state directory tells of (`roster.json`), or in a
@@ -153,6 +156,28 @@ impl Trust {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // Every change is a single push, remove or assignment: a poisoned list is still whole.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on, nobody else writes.
+    fn writing(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something that waits for the disk on a thread where nothing else waits for it. To be called
+    /// within a runtime.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> T {
+        let trust = self.clone();
+        match tokio::task::spawn_blocking(move || work(&trust)).await {
+            Ok(done) => done,
+            Err(err) => match err.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime ends, and with it whoever waits.
+                Err(_) => std::future::pending().await,
+            },
+        }
     }
 
     /// Seconds since 1970, for what ends by the calendar.
@@ -266,35 +291,46 @@ impl Trust {
     }
 
     /// Trusts a key from now on, on disk before it takes effect. A key already listed keeps its
-    /// place and takes the new name, if one is given.
+    /// place and takes the new name, if one is given. Waits for the disk.
     ///
     /// # Errors
     /// [`StoreError::Write`]; nothing has changed then.
     pub fn add(&self, key: PublicKey, name: Option<String>) -> Result<(), StoreError> {
-        let mut inner = self.inner();
-        let mut trusted = inner.trusted.clone();
+        let _writing = self.writing();
+        let mut trusted = self.list();
         match trusted.iter_mut().find(|trusted| trusted.key == key) {
             Some(known) => known.name = name.or_else(|| known.name.take()),
             None => trusted.push(Trusted { key, name }),
         }
-        inner.replace(trusted)?;
-        inner.refusals.retain(|refusal| refusal.by != Refuser::Us || refusal.key != key);
+        self.replace(trusted)?;
+        self.inner().refusals.retain(|refusal| refusal.by != Refuser::Us || refusal.key != key);
         Ok(())
     }
 
-    /// Trusts a key no more; false when it was not trusted anyway.
+    /// Trusts a key no more; false when it was not trusted anyway. Waits for the disk.
     ///
     /// # Errors
     /// [`StoreError::Write`]; nothing has changed then.
     pub fn remove(&self, key: PublicKey) -> Result<bool, StoreError> {
-        let mut inner = self.inner();
-        let mut trusted = inner.trusted.clone();
+        let _writing = self.writing();
+        let mut trusted = self.list();
+        let before = trusted.len();
         trusted.retain(|trusted| trusted.key != key);
-        let removed = trusted.len() != inner.trusted.len();
+        let removed = trusted.len() != before;
         if removed {
-            inner.replace(trusted)?;
+            self.replace(trusted)?;
         }
         Ok(removed)
+    }
+
+    /// For whoever is writing.
+    fn replace(&self, trusted: Vec<Trusted>) -> Result<(), StoreError> {
+        let path = self.inner().path.clone();
+        if let Some(path) = path {
+            store::save(&path, &trusted)?;
+        }
+        self.inner().trusted = trusted;
+        Ok(())
     }
 
     /// Remembers that a handshake failed for want of trust.
@@ -316,16 +352,6 @@ impl Trust {
     /// The refusals, newest first.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.inner().refusals.iter().cloned().collect()
-    }
-}
-
-impl Inner {
-    fn replace(&mut self, trusted: Vec<Trusted>) -> Result<(), StoreError> {
-        if let Some(path) = &self.path {
-            store::save(path, &trusted)?;
-        }
-        self.trusted = trusted;
-        Ok(())
     }
 }
 

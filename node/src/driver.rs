@@ -74,7 +74,7 @@ pub(crate) fn hide_memory() {
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) name: String,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) trust: Trust,
     /// Where others reach this node, beside the addresses of its interfaces.
     pub(crate) announce: Vec<Target>,
@@ -308,7 +308,7 @@ fn set_up(
     let segment = Segment::new(Bridge::new(fabric), mesh, joined);
     let shard = Rc::new(Shard {
         name: config.name,
-        identity,
+        identity: Arc::new(identity),
         trust,
         announce: config.announce,
         state: config.state,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cable::cables::Attempt;
 use cable::trust::{InviteView, MemberView, Offer, RotationError};
-use cable::{PublicKey, Target, Token};
+use cable::{PublicKey, Target, Token, Trust};
 use control::membership::{AttemptStatus, InviteStatus, MemberStatus, NewInvitation, TokenText};
 use control::network::NodeStatus;
 use control::{Answer, Failure, Request};
@@ -91,25 +91,25 @@ fn own_addresses(shard: &Shard) -> Vec<Target> {
 pub(crate) async fn handle_request(shard: &Rc<Shard>, request: Request) -> Result<Answer, Failure> {
     match request {
         Request::Invite { name, roles, expires_seconds, lasts_seconds } => {
-            invite(shard, name, &roles, expires_seconds, lasts_seconds)
+            invite(shard, name, &roles, expires_seconds, lasts_seconds).await
         }
         Request::Uninvite { id } => {
             let taken_back = shard.trust.take_back(&id);
             taken_back.map_err(|err| roster_failure("nothing was changed", &err))?;
             shard.cables.handle_trust_change();
             let mut message = format!("invitation {id} taken back");
-            add_trouble(shard, &mut message);
+            add_trouble(shard, &mut message).await;
             Ok(Answer::Done { message })
         }
         Request::Join { token, name } => join(shard, &token, name).await,
-        Request::Revoke { member, with_admitted } => revoke(shard, &member, with_admitted),
-        Request::Leave { force } => leave(shard, force),
-        Request::RotateKey => rotate_key(shard),
+        Request::Revoke { member, with_admitted } => revoke(shard, &member, with_admitted).await,
+        Request::Leave { force } => leave(shard, force).await,
+        Request::RotateKey => rotate_key(shard).await,
         _ => Ok(invites(shard)),
     }
 }
 
-fn invite(
+async fn invite(
     shard: &Shard,
     name: Option<String>,
     roles: &[String],
@@ -151,8 +151,8 @@ fn invite(
     }
     let lasts = lasts.map(Duration::from_secs);
     let offer = Offer { name: name.clone(), roles, expires, lasts };
-    let (token, until) =
-        shard.trust.invite(&offer, addresses).map_err(|err| roster_failure(what, &err))?;
+    let invited = shard.trust.aside(move |trust| trust.invite(&offer, addresses)).await;
+    let (token, until) = invited.map_err(|err| roster_failure(what, &err))?;
     shard.cables.handle_trust_change();
     Ok(Answer::Invitation(NewInvitation {
         id: token.id(),
@@ -202,7 +202,7 @@ async fn join(shard: &Shard, token: &TokenText, name: Option<String>) -> Result<
     })
 }
 
-fn revoke(shard: &Shard, which: &str, with_admitted: bool) -> Result<Answer, Failure> {
+async fn revoke(shard: &Shard, which: &str, with_admitted: bool) -> Result<Answer, Failure> {
     let removed = shard.trust.revoke(which, with_admitted);
     let removed = removed.map_err(|err| roster_failure("nobody was revoked", &err))?;
     shard.cables.handle_trust_change();
@@ -225,13 +225,19 @@ fn revoke(shard: &Shard, which: &str, with_admitted: bool) -> Result<Answer, Fai
             removed.open_invitations.join(", ")
         ));
     }
-    add_trouble(shard, &mut message);
+    add_trouble(shard, &mut message).await;
     Ok(Answer::Done { message })
 }
 
 /// Says that something counts and is not on disk.
-fn add_trouble(shard: &Shard, message: &mut String) {
-    if let Some(why) = shard.trust.trouble() {
+async fn add_trouble(shard: &Shard, message: &mut String) {
+    /// How long an operator waits for a disk that takes its time.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let why = match tokio::time::timeout(PATIENCE, shard.trust.written()).await {
+        Err(_elapsed) => Some("the disk takes its time".to_owned()),
+        Ok(is_written) => shard.trust.trouble().filter(|_| !is_written),
+    };
+    if let Some(why) = why {
         message.push_str(&format!(
             "\nit counts, here and everywhere, but is not on disk: {why}\nmake room or mend the state \
              directory before this node ends, or it will not know of it; vdecable status says when it is \
@@ -240,7 +246,7 @@ fn add_trouble(shard: &Shard, message: &mut String) {
     }
 }
 
-fn leave(shard: &Shard, force: bool) -> Result<Answer, Failure> {
+async fn leave(shard: &Shard, force: bool) -> Result<Answer, Failure> {
     let what = "this node is where it was";
     let (mut others, mut admins) = (Vec::new(), 0);
     for member in shard.trust.members() {
@@ -259,7 +265,7 @@ fn leave(shard: &Shard, force: bool) -> Result<Answer, Failure> {
         let fix = "let another in as one first (vdecable invite --role admin), or leave them so: vdecable leave --force";
         return Err(Failure::new(what, why, fix));
     }
-    let left = shard.trust.leave(&shard.identity);
+    let left = shard.trust.aside(Trust::leave).await;
     left.map_err(|err| roster_failure(what, &err))?;
     let pulled = pull_cables(shard, &others);
     shard.cables.handle_trust_change();
@@ -285,13 +291,15 @@ fn pull_cables(shard: &Shard, members: &[PublicKey]) -> Vec<String> {
     ids.inspect(|id| drop(requests::pull_out(shard, id))).collect()
 }
 
-fn rotate_key(shard: &Shard) -> Result<Answer, Failure> {
+async fn rotate_key(shard: &Shard) -> Result<Answer, Failure> {
     let what = "this node keeps its key";
     let Some(state) = &shard.state else {
         let why = "this node keeps nothing on disk, its key neither";
         return Err(Failure::new(what, why, "start it with --state"));
     };
-    let rotated = shard.trust.begin_rotation(state, &shard.identity);
+    let (state, identity) = (state.clone(), shard.identity.clone());
+    let rotate = move |trust: &Trust| trust.begin_rotation(&state, &identity);
+    let rotated = shard.trust.aside(rotate).await;
     let key = rotated.map_err(|err| match err {
         RotationError::Roster(err) => roster_failure(what, &err),
         RotationError::Begun(_) => Failure::new(what, err, "start the node again to use that one"),

@@ -35,8 +35,8 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
             return Ok(Reading::Ping(reading));
         }
         Request::Events { .. } => Answer::Events,
-        Request::Trust { key, name } => trust(shard, &key, name)?,
-        Request::Untrust { key } => untrust(shard, &key)?,
+        Request::Trust { key, name } => trust(shard, &key, name).await?,
+        Request::Untrust { key } => untrust(shard, &key).await?,
         Request::Connect { address, once } => connect(shard, &address, once).await?,
         Request::Invite { .. }
         | Request::Invites
@@ -59,7 +59,7 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
     Ok(answer.into())
 }
 
-fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failure> {
+async fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failure> {
     let what = "the key is not trusted";
     let fix = "copy the line that vdecable id prints on the other host";
     let key: PublicKey = key.parse().map_err(|err| Failure::new(what, err, fix))?;
@@ -83,15 +83,13 @@ fn trust(shard: &Shard, key: &str, name: Option<String>) -> Result<Answer, Failu
             return Err(Failure::new(what, why, "choose another name, or untrust the old key"));
         }
     }
-    shard
-        .trust
-        .add(key, name)
-        .map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
+    let added = shard.trust.aside(move |trust| trust.add(key, name)).await;
+    added.map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
     shard.cables.handle_trust_change();
     Ok(Answer::Done { message: format!("trusted: {key}") })
 }
 
-fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
+async fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
     let what = "nothing was changed";
     let key = shard.trust.find(which).ok_or_else(|| {
         Failure::new(
@@ -100,10 +98,8 @@ fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
             "vdecable status lists the trusted keys",
         )
     })?;
-    shard
-        .trust
-        .remove(key)
-        .map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
+    let removed = shard.trust.aside(move |trust| trust.remove(key)).await;
+    removed.map_err(|err| Failure::new(what, err, "make room or mend the state directory"))?;
     shard.cables.handle_trust_change();
     Ok(Answer::Done { message: format!("trusted no more: {key}") })
 }

@@ -26,6 +26,25 @@ const MEETING: Duration = Duration::from_secs(20);
 /// each input would be seen.
 const GROWTH: u64 = 32 << 20;
 
+/// How many datagrams of strangers and lines for the control socket one percent of the trial has. With
+/// `VDE_FULL=1` a million come to the port in all, no faster than the node can read them.
+fn strangers() -> (usize, usize, Duration) {
+    match std::env::var_os("VDE_FULL") {
+        Some(_) => (10_000, 1000, Duration::from_millis(1)),
+        None => (600, 100, Duration::ZERO),
+    }
+}
+
+/// Requests of which one octet is changed.
+const REQUESTS: [&str; 6] = [
+    r#"{"v":1,"cmd":"trace","target":"nobody","vlan":7}"#,
+    r#"{"v":1,"cmd":"ping","target":"nobody","octets":64,"wait_ms":1}"#,
+    r#"{"v":1,"cmd":"revoke","member":"nobody","with_admitted":true}"#,
+    r#"{"v":1,"cmd":"join","token":"vde1aaaaaaaaaaaaaaaaaaaaaaaa"}"#,
+    r#"{"v":1,"cmd":"macs","vlan":4094}"#,
+    r#"{"v":1,"cmd":"wire","target":{"cable":"c1"},"change":{"set":[]}}"#,
+];
+
 /// How much may be logged in all.
 const LOG_LIMIT: usize = 64 << 10;
 
@@ -147,8 +166,9 @@ impl Target<'_> {
         self.packets(500 * percent).context("the socket for sequenced packets")?;
         self.streams(2200 * percent).context("the socket for streams")?;
         self.requests(100 * percent).context("requests for a plug")?;
-        self.strangers(600 * percent).context("the port for cables")?;
-        self.control_lines(100 * percent).context("the control socket")?;
+        let (datagrams, lines, rest) = strangers();
+        self.strangers(datagrams * percent, rest).context("the port for cables")?;
+        self.control_lines(lines * percent).context("the control socket")?;
         self.node.process()?.check_running()
     }
 
@@ -241,7 +261,8 @@ impl Target<'_> {
         Ok(())
     }
 
-    fn strangers(&mut self, count: usize) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "what a full queue loses, the node never sees")]
+    fn strangers(&mut self, count: usize, rest: Duration) -> Result<()> {
         let mut room = vec![0; 1500];
         for _ in 0..count.div_ceil(100) {
             // Another port each time: another stranger.
@@ -258,6 +279,7 @@ impl Target<'_> {
                 // A full queue loses datagrams, as networks do.
                 let _ = socket.send(&room[..len]);
             }
+            std::thread::sleep(rest);
         }
         Ok(())
     }
@@ -270,7 +292,14 @@ impl Target<'_> {
             stream.set_nonblocking(true)?;
             for _ in 0..50 {
                 self.random.fill(&mut noise);
-                let line = match number % 3 {
+                let line = match number % 4 {
+                    3 => {
+                        let request = REQUESTS[self.random.below(REQUESTS.len())];
+                        let mut octets = request.as_bytes().to_vec();
+                        let place = self.random.below(octets.len());
+                        octets[place] ^= 1 << self.random.below(8);
+                        [octets, b"\n".to_vec()].concat()
+                    }
                     0 => b"{\"v\":1,\"cmd\":\"nonsense\"}\n".to_vec(),
                     1 => [b"{\"".as_slice(), &noise, b"\n"].concat(),
                     _ => [noise.as_slice(), b"\n"].concat(),

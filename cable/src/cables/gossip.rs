@@ -112,18 +112,9 @@ async fn keep_time(trust: &Trust) -> Infallible {
 /// Writes on a thread of its own: a slow disk holds up no frame.
 async fn write_news(trust: &Trust) -> Infallible {
     loop {
-        let writing = trust.unwritten().await;
-        let write = tokio::task::spawn_blocking(move || (writing.carry_out(), writing));
-        let pause = match write.await {
-            Ok((result, writing)) => {
-                let pause = if result.is_ok() { WRITE_INTERVAL } else { WRITE_AGAIN };
-                trust.handle_written(&writing, result);
-                pause
-            }
-            // It panicked, or the runtime ends.
-            Err(_) => WRITE_AGAIN,
-        };
-        tokio::time::sleep(pause).await;
+        trust.is_unwritten().await;
+        let is_written = trust.written().await;
+        tokio::time::sleep(if is_written { WRITE_INTERVAL } else { WRITE_AGAIN }).await;
     }
 }
 
@@ -132,9 +123,7 @@ async fn forget_hourly(trust: &Trust) -> Infallible {
     loop {
         let rest = FORGET_EVERY - trust.now() % FORGET_EVERY;
         tokio::time::sleep(Duration::from_secs(rest)).await;
-        if let Err(err) = trust.forget_old_invitations(trust.now()) {
-            tracing::warn!(%err, "invitations that are over cannot be forgotten");
-        }
+        trust.forget_old_invitations(trust.now());
     }
 }
 

@@ -101,7 +101,8 @@ impl Cables {
         let mut accepted = shared.ask_all(token, name).await?;
         let letters: Vec<Letter> =
             accepted.iter().map(|accepted| accepted.letter.clone()).collect();
-        let by = shared.trust.enter(token, &letters)?;
+        let entered = token.clone();
+        let by = shared.trust.aside(move |trust| trust.enter(&entered, &letters)).await?;
         shared.roster_changed();
         let at = accepted.iter().position(|accepted| accepted.letter.by == by);
         let Accepted { address, welcome, .. } =

@@ -20,8 +20,8 @@ use crate::endpoint::Connected;
 use crate::failure::{self, CloseCode};
 use crate::hello::{ControlError, Messages};
 use crate::identity::PublicKey;
-use crate::trust::Honoured;
 use crate::trust::enrolment::SESSION_LABEL;
+use crate::trust::{Honoured, Trust};
 
 /// Strangers that have proved nothing, all of them and those of one source. Full: the one that has been
 /// there longest gives way, for an honest one says what it has to say within a round trip.
@@ -205,7 +205,7 @@ async fn serve(shared: &Rc<Shared>, connected: &Connected, place: &Place<'_>) ->
         Ok(None) => return Ok(()),
         Err(_elapsed) => return broken("nothing was asked in time"),
     };
-    match shared.judge(connected, &join) {
+    match shared.judge(connected, join).await {
         Ok((honoured, _reader)) => {
             shared.newcomers.borrow_mut().end_waiting(&place.gives_way);
             let Honoured { welcome, roster } = honoured;
@@ -247,10 +247,11 @@ async fn tell(
 }
 
 impl Shared {
-    fn judge(
+    /// What is begun is finished, also if the stranger leaves meanwhile.
+    async fn judge(
         self: &Rc<Self>,
         connected: &Connected,
-        join: &Join,
+        join: Join,
     ) -> Result<(Honoured, OwnedSemaphorePermit), JoinRefusal> {
         let remote = canonical(connected.connection.remote_address());
         let source = source_of(remote.ip());
@@ -259,28 +260,44 @@ impl Shared {
         if !may_try(&self.newcomers.borrow().tries, source, now()) {
             return Err(JoinRefusal::Busy);
         }
-        let honoured = match connected.connection.export(SESSION_LABEL) {
-            Some(session) => self.trust.honour(join, &session, connected.key),
-            None => Err(JoinRefusal::Busy),
-        };
+        let session = connected.connection.export(SESSION_LABEL).ok_or(JoinRefusal::Busy)?;
+        let (shared, key) = (self.clone(), connected.key);
+        let judging = tokio::task::spawn_local(async move {
+            let honour = move |trust: &Trust| trust.honour(&join, &session, key);
+            let honoured = shared.trust.aside(honour).await;
+            shared.note_attempt(remote, key, &honoured);
+            honoured
+        });
+        let honoured = judging.await.unwrap_or(Err(JoinRefusal::Busy))?;
+        Ok((honoured, reader))
+    }
+
+    /// Somebody was let in, or not.
+    fn note_attempt(
+        &self,
+        remote: SocketAddr,
+        key: PublicKey,
+        honoured: &Result<Honoured, JoinRefusal>,
+    ) {
+        let source = source_of(remote.ip());
         let mut strangers = self.newcomers.borrow_mut();
         if honoured.as_ref().is_err_and(|refusal| *refusal == JoinRefusal::Unknown) {
             count_wrong(&mut strangers.tries, source, now());
         }
-        let outcome = match &honoured {
+        let outcome = match honoured {
             Ok(honoured) => Ok(honoured.welcome.name.as_str().to_owned()),
             Err(refusal) => Err(*refusal),
         };
         match &outcome {
-            Ok(name) => tracing::info!(%remote, key = %connected.key, name, "a new member"),
+            Ok(name) => tracing::info!(%remote, %key, name, "a new member"),
             Err(refusal) => tracing::debug!(%remote, ?refusal, "a stranger was not let in"),
         }
         strangers.notes.truncate(NOTES - 1);
-        strangers.notes.push_front(Attempt { at: now(), remote, key: connected.key, outcome });
+        strangers.notes.push_front(Attempt { at: now(), remote, key, outcome });
         drop(strangers);
-        let honoured = honoured?;
-        self.roster_changed();
-        Ok((honoured, reader))
+        if honoured.is_ok() {
+            self.roster_changed();
+        }
     }
 }
 

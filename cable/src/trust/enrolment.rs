@@ -1,5 +1,6 @@
 //! Invitations, joining and leaving, as one node carries them out.
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use mesh::NodeKey;
@@ -10,13 +11,11 @@ use mesh::roster::{
 };
 
 use super::Trust;
-use super::kept::Writing;
-use super::membership::{Effect, Heard, Membership, RosterError};
+use super::membership::{Heard, Membership, RosterError, found, in_messages};
 use crate::address::Target;
-use crate::identity::{Identity, PublicKey};
+use crate::identity::PublicKey;
 use crate::invitation::{Token, mesh_id};
-use crate::signer::{Signatures, Signer};
-use crate::store::StoreError;
+use crate::signer::Signatures;
 
 /// What an invitation offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +104,30 @@ pub fn request(token: &Token, session: &[u8; 32], own: PublicKey, name: &Name) -
 }
 
 impl Trust {
-    /// Makes an invitation: the token, to be handed over, and when it ends.
+    /// Says what `draw` finds is to be said, once it is on disk. Meanwhile this node hears others, and
+    /// nobody else finds anything to be said. `_writing` is held by the caller.
+    pub(super) fn say_when_written<T>(
+        &self,
+        _writing: &MutexGuard<'_, ()>,
+        draw: impl FnOnce(&Membership) -> Result<(Vec<Entry>, T), RosterError>,
+    ) -> Result<T, RosterError> {
+        let (mut draft, value) = {
+            let inner = self.inner();
+            let mesh = inner.mesh()?;
+            let (entries, value) = draw(mesh)?;
+            if entries.is_empty() {
+                return Ok(value);
+            }
+            (mesh.draft(entries)?, value)
+        };
+        if let Some(writing) = draft.writing.take() {
+            writing.carry_out()?;
+        }
+        self.inner().mesh_mut()?.adopt(draft)?;
+        Ok(value)
+    }
+
+    /// Makes an invitation: the token, to be handed over, and when it ends. Waits for the disk.
     ///
     /// # Errors
     /// [`RosterError`].
@@ -114,21 +136,20 @@ impl Trust {
         offer: &Offer,
         addresses: Vec<Target>,
     ) -> Result<(Token, u64), RosterError> {
-        let mut inner = self.inner();
-        let mesh = inner.mesh_mut()?;
-        let now = self.now();
-        let token = Token::generate(mesh.mesh_id(), mesh.key().into(), addresses)
-            .ok_or(RosterError::Random)?;
-        let expires = now.saturating_add(offer.expires.as_secs().max(1));
-        let invitation = Invitation {
-            name: offer.name.as_deref().map(Name::lossy).unwrap_or_default(),
-            roles: offer.roles,
-            expires,
-            lasts: offer.lasts.map_or(0, |lasts| lasts.as_secs().max(1)),
-        };
-        let entry = mesh.roster.invite(token.ticket().key(), invitation, now, mesh.signer())?;
-        mesh.say(vec![entry], Effect::Kept)?;
-        Ok((token, expires))
+        self.say_when_written(&self.writing(), |mesh| {
+            let now = mesh.now();
+            let token = Token::generate(mesh.mesh_id(), mesh.key().into(), addresses)
+                .ok_or(RosterError::Random)?;
+            let expires = now.saturating_add(offer.expires.as_secs().max(1));
+            let invitation = Invitation {
+                name: offer.name.as_deref().map(Name::lossy).unwrap_or_default(),
+                roles: offer.roles,
+                expires,
+                lasts: offer.lasts.map_or(0, |lasts| lasts.as_secs().max(1)),
+            };
+            let entry = mesh.roster.invite(token.ticket().key(), invitation, now, mesh.signer())?;
+            Ok((vec![entry], (token, expires)))
+        })
     }
 
     /// The invitations that are remembered, open ones first.
@@ -157,14 +178,13 @@ impl Trust {
         let key =
             found.ok_or_else(|| RosterError::NotFound(format!("there is no invitation {id}")))?;
         let entry = mesh.roster.take_back(key, self.now(), mesh.signer())?;
-        mesh.say(vec![entry], Effect::Now)?;
-        // What the disk did not take is tried again.
+        mesh.say(vec![entry])?;
         self.changed.notify_one();
         Ok(())
     }
 
     /// Lets a stranger in who proves an invitation. One step: what it was given is on disk when this
-    /// returns, and whoever asks next finds the invitation used.
+    /// returns, and whoever asks next finds the invitation used. Waits for the disk.
     ///
     /// # Errors
     /// Why not.
@@ -174,10 +194,10 @@ impl Trust {
         session: &[u8; 32],
         stranger: PublicKey,
     ) -> Result<Honoured, JoinRefusal> {
-        let mut inner = self.inner();
-        let mesh = inner.mesh_mut().map_err(|_| JoinRefusal::NotAdmin)?;
-        if join.mesh != mesh.mesh_id() {
-            return Err(JoinRefusal::OtherMesh);
+        match self.mesh_id() {
+            None => return Err(JoinRefusal::NotAdmin),
+            Some(mesh) if join.mesh != mesh => return Err(JoinRefusal::OtherMesh),
+            Some(_) => {}
         }
         // What has become of an invitation learns only who has its secret.
         let octets = challenge(session, stranger, join.mesh, &join.name);
@@ -186,25 +206,46 @@ impl Trust {
         }
         let admission =
             Admission { key: stranger.into(), name: tidy(&join.name), invite: join.invite };
-        let entries = mesh.roster.admit(&admission, self.now(), mesh.signer()).map_err(refusal)?;
-        mesh.say(entries, Effect::Kept).map_err(|err| match err {
+        let said = self.say_when_written(&self.writing(), |mesh| {
+            Ok((mesh.roster.admit(&admission, mesh.now(), mesh.signer())?, ()))
+        });
+        said.map_err(|err| match err {
+            RosterError::Author(err) => refusal(err),
             RosterError::Full => JoinRefusal::Full,
             err => {
                 tracing::warn!(%err, "an invitation cannot be honoured");
                 JoinRefusal::Busy
             }
         })?;
-        let name = |key| mesh.roster.name_of(&key).unwrap_or_default();
-        let welcome = Welcome { name: name(stranger.into()), by: name(mesh.key()) };
-        Ok(Honoured { welcome, roster: mesh.messages() })
+        let (roster, own) = {
+            let inner = self.inner();
+            let mesh = inner.mesh().map_err(|_| JoinRefusal::NotAdmin)?;
+            (mesh.roster.clone(), mesh.key())
+        };
+        let name = |key| roster.name_of(&key).unwrap_or_default();
+        let welcome = Welcome { name: name(stranger.into()), by: name(own) };
+        Ok(Honoured { welcome, roster: in_messages(&roster) })
     }
 
-    /// Leaves the mesh: this node is alone in one of its own again.
+    /// Leaves the mesh: this node is alone in one of its own again. Waits for the disk.
     ///
     /// # Errors
     /// [`RosterError`].
-    pub fn leave(&self, identity: &Identity) -> Result<(), RosterError> {
-        self.inner().mesh_mut()?.found_anew(Signer::new(identity))
+    pub fn leave(&self) -> Result<(), RosterError> {
+        let _writing = self.writing();
+        let (roster, turn, writing) = {
+            let inner = self.inner();
+            let mesh = inner.mesh()?;
+            let name = mesh.roster.name_of(&mesh.key()).unwrap_or_default();
+            let roster = found(mesh.signer(), name, mesh.now())?;
+            let writing = mesh.draft_of(&roster);
+            (roster, mesh.turn(), writing)
+        };
+        if let Some(writing) = writing {
+            writing.carry_out()?;
+        }
+        self.inner().mesh_mut()?.change_to(roster, turn);
+        Ok(())
     }
 
     /// Puts a member out of the mesh, by name or key, and those whom it let in if they are to go with
@@ -227,13 +268,13 @@ impl Trust {
         let name = name(key.into());
         let was_admin = mesh.roster.has_authority(&key.into());
         let entries = mesh.roster.revoke(key.into(), with_admitted, self.now(), mesh.signer())?;
-        mesh.say(entries, Effect::Now)?;
-        self.changed.notify_one();
+        mesh.say(entries)?;
         let (roster, now) = (&mesh.roster, self.now());
         let is_open = |state: &InvitationState| matches!(state, InvitationState::Open(_));
         let open = roster.invitations(now).into_iter();
         let open = open.filter(|(_, (_, state))| was_admin && is_open(state));
         let open_invitations = open.map(|(key, _)| PublicKey::from(key).short()).collect();
+        self.changed.notify_one();
         Ok(Removed { key, name, admitted, open_invitations })
     }
 
@@ -307,11 +348,11 @@ impl Trust {
     }
 
     /// Forgets invitations that are long over.
-    ///
-    /// # Errors
-    /// [`RosterError`]; they are still remembered then.
-    pub(crate) fn forget_old_invitations(&self, now: u64) -> Result<(), RosterError> {
-        self.inner().membership.as_mut().map_or(Ok(()), |mesh| mesh.forget(now))
+    pub(crate) fn forget_old_invitations(&self, now: u64) {
+        if let Ok(mesh) = self.inner().mesh_mut() {
+            mesh.forget(now);
+        }
+        self.changed.notify_one();
     }
 
     /// What neighbours have not heard yet, in messages.
@@ -333,30 +374,30 @@ impl Trust {
         heard
     }
 
-    /// What is to be written, now or when there is something.
-    pub(crate) async fn unwritten(&self) -> Writing {
-        loop {
-            let unwritten = self.inner().membership.as_ref().and_then(Membership::unwritten);
-            match unwritten {
-                Some(writing) => return writing,
-                None => self.changed.notified().await,
-            }
+    /// Completes when there is something to be written.
+    pub(crate) async fn is_unwritten(&self) {
+        while !self.inner().mesh().is_ok_and(Membership::is_unwritten) {
+            self.changed.notified().await;
         }
     }
 
-    /// That was written, or not.
-    pub(crate) fn handle_written(&self, writing: &Writing, result: Result<(), StoreError>) {
+    /// Writes what is not on disk, and says whether it is there now. Waits for the disk.
+    pub(crate) fn write(&self) -> bool {
+        let _writing = self.writing();
+        let unwritten = self.inner().mesh().ok().and_then(Membership::unwritten);
+        let Some(writing) = unwritten else { return true };
+        let result = writing.carry_out();
+        let is_written = result.is_ok();
         if let Ok(mesh) = self.inner().mesh_mut() {
-            mesh.handle_written(writing.turn, result);
+            mesh.handle_written(writing.turn(), result);
         }
+        is_written
     }
 
-    /// Writes what is not on disk.
-    pub(crate) fn write(&self) {
-        let unwritten = self.inner().membership.as_ref().and_then(Membership::unwritten);
-        if let Some(writing) = unwritten {
-            self.handle_written(&writing, writing.carry_out());
-        }
+    /// Waits until what counts is on disk, and says whether it is. What the disk does not take is tried
+    /// again for ever. To be called within a runtime.
+    pub async fn written(&self) -> bool {
+        self.aside(Self::write).await
     }
 
     /// Why what this node knows of its mesh's members is not on disk, though it counts.
@@ -390,32 +431,4 @@ fn refusal(err: AuthorError) -> JoinRefusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn invitations_that_are_long_over_make_room_while_the_node_runs() {
-        let directory = tempfile::tempdir().unwrap();
-        let identity = Identity::generate().unwrap();
-        let trust = Trust::in_memory([]);
-        trust.belong(Some(directory.path()), &identity, "a").unwrap();
-        let offer = Offer {
-            name: None,
-            roles: Roles::SWITCH,
-            expires: Duration::from_secs(1),
-            lasts: None,
-        };
-        trust.invite(&offer, Vec::new()).unwrap();
-        let digest = trust.roster_digest();
-        trust.forget_old_invitations(trust.now()).unwrap();
-        assert_eq!(trust.invites().len(), 1, "it is over, and not for long");
-        assert_eq!(trust.roster_digest(), digest);
-
-        trust.forget_old_invitations(trust.now() + 8 * 86_400).unwrap();
-        assert_eq!(trust.invites().len(), 0);
-        let again = Trust::in_memory([]);
-        again.belong(Some(directory.path()), &identity, "a").unwrap();
-        assert_eq!(again.roster_digest(), trust.roster_digest(), "the disk has forgotten it, too");
-        assert_ne!(again.roster_digest(), digest);
-    }
-}
+mod tests;

@@ -11,7 +11,7 @@ use mesh::NodeKey;
 use mesh::message::MeshId;
 use mesh::roster::{Entry, Founding, Roster, Standing, Statement};
 
-use super::membership::{Effect, Membership, RosterError};
+use super::membership::{Membership, RosterError};
 use super::{Inner, Trust};
 use crate::identity::PublicKey;
 use crate::invitation::{Token, mesh_id};
@@ -38,16 +38,26 @@ impl Trust {
     }
 
     /// Enters the mesh that has just let this node in. Of several that did so gives the first one that
-    /// is to be believed.
+    /// is to be believed. Waits for the disk.
     ///
     /// # Errors
     /// [`RosterError`]; this node is then in the mesh in which it was.
     pub fn enter(&self, token: &Token, letters: &[Letter]) -> Result<PublicKey, RosterError> {
-        let mut inner = self.inner();
-        let mesh = inner.mesh_mut()?;
-        // It was asked before, and has waited for answers since.
-        mesh.may_enter(token.mesh)?;
-        mesh.enter(token, letters)
+        let _writing = self.writing();
+        let (by, roster, turn, writing) = {
+            let inner = self.inner();
+            let mesh = inner.mesh()?;
+            // It was asked before, and has waited for answers since.
+            mesh.may_enter(token.mesh)?;
+            let (by, roster) = mesh.read(token, letters)?;
+            let writing = mesh.draft_of(&roster);
+            (by, roster, mesh.turn(), writing)
+        };
+        if let Some(writing) = writing {
+            writing.carry_out()?;
+        }
+        self.inner().mesh_mut()?.change_to(roster, turn);
+        Ok(by)
     }
 }
 
@@ -84,7 +94,8 @@ impl Membership {
         }
     }
 
-    fn enter(&mut self, token: &Token, letters: &[Letter]) -> Result<PublicKey, RosterError> {
+    /// What the mesh is to which this node was let in, and by whom.
+    fn read(&self, token: &Token, letters: &[Letter]) -> Result<(PublicKey, Roster), RosterError> {
         let now = self.now();
         let mut letters: Vec<&Letter> = letters.iter().collect();
         letters.retain(|letter| mesh_id(&letter.founding) == token.mesh);
@@ -107,8 +118,7 @@ impl Membership {
         if !matches!(roster.standing(&self.key(), now), Standing::Member(_)) {
             return Err(RosterError::WrongMesh("it does not list this node as a member"));
         }
-        self.commit(roster, Effect::Kept)?;
-        Ok(by)
+        Ok((by, roster))
     }
 }
 

@@ -1,8 +1,7 @@
-//! The roster on disk: the file's content, and who may write it when. It is written as a whole, from
-//! the data plane or from a thread of its own; an older content never takes the place of a newer one.
+//! The roster on disk: the file's content. It is written as a whole.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
 use mesh::NodeKey;
 use mesh::roster::{Entry, Founding, Roster};
@@ -17,20 +16,13 @@ use super::membership::RosterError;
 /// The version of the file.
 const FILE_VERSION: u32 = 1;
 
-/// The roster's file.
-#[derive(Debug)]
-pub(super) struct RosterFile {
-    path: PathBuf,
-    /// Of which turn the content is.
-    written: Mutex<u64>,
-}
-
 /// A content that is to be on disk.
 #[derive(Debug)]
-pub(crate) struct Writing {
-    file: Arc<RosterFile>,
-    pub(super) turn: u64,
-    content: Content,
+pub(super) struct Writing {
+    file: Arc<Path>,
+    turn: u64,
+    founding: Founding,
+    entries: Vec<Entry>,
 }
 
 /// What is in the file.
@@ -42,42 +34,35 @@ struct Content {
     entries: Vec<String>,
 }
 
-impl RosterFile {
-    /// That of a state directory.
-    pub(super) fn of(directory: &Path) -> Arc<Self> {
-        Arc::new(Self { path: path_in(directory), written: Mutex::default() })
-    }
-}
-
 impl Writing {
-    /// A higher turn is of a later content.
-    pub(super) fn new(file: &Arc<RosterFile>, turn: u64, roster: &Roster) -> Self {
-        Self { file: file.clone(), turn, content: encode(roster) }
+    pub(super) fn new(file: Arc<Path>, turn: u64, roster: &Roster) -> Self {
+        let entries = roster.entries().cloned().collect();
+        Self { file, turn, founding: *roster.founding(), entries }
     }
 
-    /// Writes it, unless something later is there. It is on disk when this returns.
+    /// Of which turn of the roster it is.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Writes it. It is on disk when this returns.
     ///
     /// # Errors
     /// [`StoreError::Write`]; what was there before is there still.
-    pub(crate) fn carry_out(&self) -> Result<(), StoreError> {
-        let mut written = self.file.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written < self.turn {
-            store::save(&self.file.path, &self.content)?;
-            *written = self.turn;
-        }
-        Ok(())
+    pub(super) fn carry_out(&self) -> Result<(), StoreError> {
+        store::save(&self.file, &encode(&self.founding, self.entries.iter()))
     }
 }
 
-fn path_in(directory: &Path) -> PathBuf {
-    directory.join("roster.json")
+pub(super) fn path_in(directory: &Path) -> Arc<Path> {
+    directory.join("roster.json").into()
 }
 
 /// The roster of a state directory; none before a mesh was founded.
 pub(super) fn load(directory: &Path, now: u64) -> Result<Option<Roster>, RosterError> {
     let path = path_in(directory);
     let Some(kept) = store::load::<Content>(&path)? else { return Ok(None) };
-    let senseless = |why: String| StoreError::Senseless { path: path.clone(), why };
+    let senseless = |why: String| StoreError::Senseless { path: path.to_path_buf(), why };
     let (founding, entries) = decode(&kept).map_err(senseless)?;
     let mut roster = Roster::new(founding);
     let merged = roster.merge(entries, now, &Signatures);
@@ -92,18 +77,18 @@ pub(super) fn add(
     entries: Vec<Entry>,
 ) -> Result<(), RosterError> {
     roster.merge(entries, unix_seconds(), &Signatures)?;
-    Ok(store::save(&path_in(directory), &encode(roster))?)
+    Ok(store::save(&path_in(directory), &encode(roster.founding(), roster.entries()))?)
 }
 
-fn encode(roster: &Roster) -> Content {
+fn encode<'a>(founding: &Founding, entries: impl Iterator<Item = &'a Entry>) -> Content {
     let text = |octets: &[u8]| data_encoding::BASE64URL_NOPAD.encode(octets);
     let entry =
         |entry: &Entry| text(&postcard::to_allocvec(entry).expect("a vector takes everything"));
     Content {
         version: FILE_VERSION,
-        founder: text(&roster.founding().founder.0),
-        nonce: text(&roster.founding().nonce),
-        entries: roster.entries().map(entry).collect(),
+        founder: text(&founding.founder.0),
+        nonce: text(&founding.nonce),
+        entries: entries.map(entry).collect(),
     }
 }
 

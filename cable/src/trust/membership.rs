@@ -3,11 +3,13 @@
 //!
 //! | what | counts | is on disk |
 //! |---|---|---|
-//! | this node lets somebody in, invites, takes a key, enters a mesh | when it is on disk | at once, or nothing is said |
+//! | this node lets somebody in, invites, takes a key, enters a mesh | when it is on disk | first, or nothing is said |
 //! | this node puts somebody out, takes an invitation back | at once | at once, or as soon as the disk takes it |
 //! | news from a neighbour | at once | soon, at a bounded pace |
 //!
-//! A disk that fails must not keep anybody in who was put out.
+//! A disk that fails must not keep anybody in who was put out, and one that is slow must not hold up
+//! frames: it is written on threads where nothing else waits, by one at a time ([`Trust`](super::Trust)).
+//! What is heard while something is being written counts at once, and is written after it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +28,7 @@ use mesh::roster::{
     Statement,
 };
 
-use super::kept::{self, RosterFile, Writing};
+use super::kept::{self, Writing, path_in};
 
 /// Invitations that are long over are forgotten at full hours, by each node's clock, so that all forget
 /// the same ones and their digests agree.
@@ -67,16 +69,12 @@ pub enum RosterError {
     WrongMesh(&'static str),
 }
 
-/// Where the roster is kept, and what the time is.
-type Kept = (Option<Arc<RosterFile>>, Arc<Calendar>);
-
-/// When something that this node says takes effect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Effect {
-    /// When it is on disk; otherwise it was not said.
-    Kept,
-    /// At once.
-    Now,
+/// What is to be said once it is on disk.
+pub(super) struct Draft {
+    entries: Vec<Entry>,
+    /// Of which turn the roster was to which they were added.
+    turn: u64,
+    pub(super) writing: Option<Writing>,
 }
 
 /// What came of a neighbour's words.
@@ -93,7 +91,7 @@ pub(crate) struct Heard {
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Membership {
-    file: Option<Arc<RosterFile>>,
+    file: Option<Arc<Path>>,
     calendar: Arc<Calendar>,
     signer: Signer,
     pub(super) roster: Roster,
@@ -116,47 +114,26 @@ impl Membership {
         signer: Signer,
         name: &str,
     ) -> Result<Self, RosterError> {
-        let file = directory.map(RosterFile::of);
+        let file = directory.map(path_in);
         let (name, now) = (Name::lossy(name), calendar.now());
         let kept = directory.map_or(Ok(None), |directory| kept::load(directory, now))?;
-        let Some(mut roster) = kept else {
-            return Self::found((file, calendar), signer, name, 0);
+        let is_new = kept.is_none();
+        let roster = match kept {
+            Some(roster) => roster,
+            None => found(&signer, name.clone(), now)?,
         };
-        forget_old(&mut roster, now);
-        let mut membership = Self::of((file, calendar), signer, roster, 0);
+        let (digest, untold) = (digest_of(&roster), Vec::new());
+        let (turn, kept, trouble) = (1, u64::from(!is_new), None);
+        let mut membership =
+            Self { file, calendar, signer, roster, digest, turn, kept, trouble, untold };
+        membership.forget(now);
         membership.follow_name(&name, now)?;
+        // Nobody waits for this node yet.
+        if let Some(writing) = membership.unwritten() {
+            writing.carry_out()?;
+            membership.handle_written(writing.turn(), Ok(()));
+        }
         Ok(membership)
-    }
-
-    fn of((file, calendar): Kept, signer: Signer, roster: Roster, turn: u64) -> Self {
-        let (digest, untold, trouble) = (digest_of(&roster), Vec::new(), None);
-        Self { file, calendar, signer, roster, digest, turn, kept: turn, trouble, untold }
-    }
-
-    fn found(
-        (file, calendar): Kept,
-        signer: Signer,
-        name: Name,
-        turn: u64,
-    ) -> Result<Self, RosterError> {
-        let mut nonce = [0; 16];
-        aws_lc_rs::rand::fill(&mut nonce).map_err(|_| RosterError::Random)?;
-        let founding = Founding { founder: signer.key(), nonce };
-        let now = calendar.now();
-        let first = Roster::found(founding, name, now, &signer);
-        let mut roster = Roster::new(founding);
-        roster.merge(vec![first], now, &Signatures)?;
-        let mut membership = Self::of((file, calendar), signer, Roster::new(founding), turn);
-        membership.commit(roster, Effect::Kept)?;
-        Ok(membership)
-    }
-
-    /// Leaves the mesh and begins another one.
-    pub(super) fn found_anew(&mut self, signer: Signer) -> Result<(), RosterError> {
-        let name = self.roster.name_of(&self.signer.key()).unwrap_or_default();
-        let kept = (self.file.clone(), self.calendar.clone());
-        *self = Self::found(kept, signer, name, self.turn)?;
-        Ok(())
     }
 
     /// A node alone in its mesh is called what its operator calls it now.
@@ -171,7 +148,7 @@ impl Membership {
         let renamed = Statement::Member(Member { name: name.clone(), ..member });
         let founding = *self.roster.founding();
         let serial = serial.unwrap_or(0).saturating_add(1);
-        self.say(vec![Entry::sign(&founding, own, serial, renamed, &self.signer)], Effect::Kept)
+        self.say(vec![Entry::sign(&founding, own, serial, renamed, &self.signer)])
     }
 
     /// Who speaks here.
@@ -198,7 +175,7 @@ impl Membership {
 
     /// The whole roster, in messages.
     pub(super) fn messages(&self) -> Vec<Message> {
-        in_messages(*self.roster.founding(), &self.roster.entries_in_order())
+        in_messages(&self.roster)
     }
 
     /// What neighbours have not been told yet, in messages.
@@ -207,14 +184,47 @@ impl Membership {
         if untold.is_empty() {
             return Vec::new();
         }
-        in_messages(*self.roster.founding(), &untold)
+        messages(*self.roster.founding(), &untold)
     }
 
-    /// Says what this node has signed: all of it, or nothing.
+    /// Says what this node has signed, all of it or nothing: at once, on disk or not.
     ///
     /// # Errors
     /// [`RosterError`]; nothing was said then.
-    pub(super) fn say(&mut self, entries: Vec<Entry>, effect: Effect) -> Result<(), RosterError> {
+    pub(super) fn say(&mut self, entries: Vec<Entry>) -> Result<(), RosterError> {
+        let (roster, taken) = self.with(entries)?;
+        self.set(roster);
+        self.untold.extend(taken);
+        Ok(())
+    }
+
+    /// The same, for what must be on disk first.
+    ///
+    /// # Errors
+    /// [`RosterError`]; it cannot be said.
+    pub(super) fn draft(&self, entries: Vec<Entry>) -> Result<Draft, RosterError> {
+        let (roster, _) = self.with(entries.clone())?;
+        let writing = self.file.clone().map(|file| Writing::new(file, self.turn, &roster));
+        Ok(Draft { entries, turn: self.turn, writing })
+    }
+
+    /// That is on disk, with what this node knew then. What it has heard meanwhile is not.
+    ///
+    /// # Errors
+    /// [`RosterError::Full`]; nothing was said then.
+    pub(super) fn adopt(&mut self, draft: Draft) -> Result<(), RosterError> {
+        let is_all = self.turn == draft.turn;
+        let said = self.say(draft.entries);
+        if said.is_err() {
+            // What is on disk is not to stay there.
+            self.turn += 1;
+        }
+        self.kept = if is_all && said.is_ok() { self.turn } else { self.kept.max(draft.turn) };
+        said
+    }
+
+    /// The roster with what this node has signed, and that in the order in which it is to be told.
+    fn with(&self, entries: Vec<Entry>) -> Result<(Roster, Vec<Entry>), RosterError> {
         let (mut roster, now) = (self.roster.clone(), self.now());
         let count = entries.len();
         forget_old(&mut roster, now);
@@ -222,9 +232,34 @@ impl Membership {
         if merged.taken.len() < count {
             return Err(RosterError::Full);
         }
-        self.commit(roster, effect)?;
-        self.untold.extend(merged.taken);
-        Ok(())
+        Ok((roster, merged.taken))
+    }
+
+    /// Another mesh to go to, or what of this one was heard at once: what is to be written first.
+    pub(super) fn draft_of(&self, roster: &Roster) -> Option<Writing> {
+        self.file.clone().map(|file| Writing::new(file, self.turn, roster))
+    }
+
+    /// That is on disk. `turn` is that of the roster for which it was written.
+    pub(super) fn change_to(&mut self, roster: Roster, turn: u64) {
+        let is_all = self.turn == turn;
+        if is_all || roster.founding() != self.roster.founding() {
+            self.set(roster);
+            self.kept = self.turn;
+        } else {
+            self.merge(roster.entries_in_order());
+        }
+    }
+
+    /// How often the roster has changed.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    fn set(&mut self, roster: Roster) {
+        self.digest = digest_of(&roster);
+        self.roster = roster;
+        self.turn += 1;
     }
 
     /// Takes in what a neighbour knows. It counts at once, and waits to be written.
@@ -244,33 +279,21 @@ impl Membership {
         Heard { is_news, looked_at, forged }
     }
 
-    /// Forgets invitations that are long over, on disk too.
-    pub(super) fn forget(&mut self, now: u64) -> Result<(), RosterError> {
+    /// Forgets invitations that are long over.
+    pub(super) fn forget(&mut self, now: u64) {
         let mut roster = self.roster.clone();
-        if forget_old(&mut roster, now) { self.commit(roster, Effect::Kept) } else { Ok(()) }
+        if forget_old(&mut roster, now) {
+            self.set(roster);
+        }
     }
 
-    /// Takes a roster in the place of the one before.
-    pub(super) fn commit(&mut self, roster: Roster, effect: Effect) -> Result<(), RosterError> {
-        let turn = self.turn + 1;
-        let result = match &self.file {
-            Some(file) => Writing::new(file, turn, &roster).carry_out(),
-            None => Ok(()),
-        };
-        match result {
-            Err(err) if effect == Effect::Kept => return Err(err.into()),
-            result => {
-                self.digest = digest_of(&roster);
-                (self.roster, self.turn) = (roster, turn);
-                self.handle_written(turn, result);
-            }
-        }
-        Ok(())
+    pub(super) fn is_unwritten(&self) -> bool {
+        self.file.is_some() && self.kept < self.turn
     }
 
     /// What is not on disk yet.
     pub(super) fn unwritten(&self) -> Option<Writing> {
-        let file = self.file.as_ref().filter(|_| self.kept < self.turn)?;
+        let file = self.file.clone().filter(|_| self.kept < self.turn)?;
         Some(Writing::new(file, self.turn, &self.roster))
     }
 
@@ -298,6 +321,17 @@ impl Membership {
     }
 }
 
+/// A new mesh of one node.
+pub(super) fn found(signer: &Signer, name: Name, now: u64) -> Result<Roster, RosterError> {
+    let mut nonce = [0; 16];
+    aws_lc_rs::rand::fill(&mut nonce).map_err(|_| RosterError::Random)?;
+    let founding = Founding { founder: signer.key(), nonce };
+    let first = Roster::found(founding, name, now, signer);
+    let mut roster = Roster::new(founding);
+    roster.merge(vec![first], now, &Signatures)?;
+    Ok(roster)
+}
+
 /// Whether there was anything to forget.
 fn forget_old(roster: &mut Roster, now: u64) -> bool {
     let before = roster.entries().count();
@@ -313,7 +347,12 @@ fn digest_of(roster: &Roster) -> [u8; 32] {
     context.finish().as_ref().try_into().expect("SHA-256 has 32 octets")
 }
 
-fn in_messages(founding: Founding, entries: &[Entry]) -> Vec<Message> {
+/// A whole roster.
+pub(super) fn in_messages(roster: &Roster) -> Vec<Message> {
+    messages(*roster.founding(), &roster.entries_in_order())
+}
+
+fn messages(founding: Founding, entries: &[Entry]) -> Vec<Message> {
     let chunks = entries.chunks(MAX_ROSTER_ENTRIES);
     let count = chunks.len();
     let message = |(at, chunk): (usize, &[Entry])| {

@@ -13,7 +13,7 @@ use mesh::roster::Sealer as _;
 
 use super::Trust;
 use super::kept;
-use super::membership::{Effect, RosterError};
+use super::membership::RosterError;
 use crate::calendar::unix_seconds;
 use crate::identity::{Identity, IdentityError, PublicKey};
 use crate::signer::Signer;
@@ -33,7 +33,7 @@ pub enum RotationError {
 }
 
 impl Trust {
-    /// Makes a new key and tells the mesh. It is used from the next start on.
+    /// Makes a new key and tells the mesh. It is used from the next start on. Waits for the disk.
     ///
     /// # Errors
     /// [`RotationError`]; the old key then stays the only one.
@@ -42,22 +42,21 @@ impl Trust {
         directory: &Path,
         identity: &Identity,
     ) -> Result<PublicKey, RotationError> {
-        let mut inner = self.inner();
-        let mesh = inner.membership.as_mut().ok_or(RosterError::NoMesh)?;
+        let writing = self.writing();
+        let old = Signer::new(identity);
+        let waiting = self.inner().mesh()?.roster.succession_of(&old.key());
         // One of which the mesh was told and that is not on disk can never be used.
-        if let Some(waiting) = mesh.roster.succession_of(&identity.public().into())
+        if let Some(waiting) = waiting
             && Identity::load_next(directory)?
                 .is_some_and(|next| next.public() == waiting.to.into())
         {
             return Err(RotationError::Begun(waiting.to.into()));
         }
         let next = identity.make_next(directory)?;
-        let (old, new) = (Signer::new(identity), Signer::new(&next));
-        let said = mesh
-            .roster
-            .succeed(&old, &new, self.now())
-            .map_err(RosterError::from)
-            .and_then(|entry| mesh.say(vec![entry], Effect::Kept));
+        let new = Signer::new(&next);
+        let said = self.say_when_written(&writing, |mesh| {
+            Ok((vec![mesh.roster.succeed(&old, &new, mesh.now())?], ()))
+        });
         match said {
             Ok(()) => Ok(next.public()),
             Err(err) => {
