@@ -3,6 +3,7 @@
 //! is ours, since a drop-in is one only under the old name, with the old tools around it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -56,6 +57,18 @@ case $1 in bound|renew)
 esac
 ";
 
+/// What takes the place of `vde_tunctl` beside the package's stanza. Its script sends the switch a signal
+/// and goes on to delete the tap at once, which the kernel refuses for as long as the switch has not let
+/// go of it: with Debian's own switch, too, the tap is left where that end takes longer than the start of
+/// `vde_tunctl`. Tried again, it tells whether the switch lets go of the tap at all.
+const PATIENT_TUNCTL: &str = "#!/bin/sh
+for attempt in $(seq 100); do
+    /tmp/vde_tunctl \"$@\" && exit
+    sleep 0.1
+done
+exit 1
+";
+
 pub(crate) fn trials(suite: Suite) -> Suite {
     // Debian's switch is what ours takes the place of.
     const BY_HAND: &[&str] = &["nsenter", "vde_switch", "vde_plug", "vde_plug2tap"];
@@ -79,27 +92,41 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         )
         .trial(
             "the_stanza_of_debians_package_works",
-            &["nsenter", "vde_switch", "vde_plug2tap", "ifup", "start-stop-daemon", "slirpvde"],
+            &[
+                "nsenter",
+                "vde_switch",
+                "vde_plug2tap",
+                "vde_tunctl",
+                "ifup",
+                "start-stop-daemon",
+                "slirpvde",
+            ],
             packaged,
         )
 }
 
 /// A machine on which our switch is `vde_switch`, and whose places for sockets are empty.
 fn machine(scene: &Scene) -> Result<Machine> {
+    machine_with(scene, &[])
+}
+
+/// The same, with some more in it.
+fn machine_with(scene: &Scene, more: &[Mount]) -> Result<Machine> {
     scene.admit_everyone()?;
     let [passwd, group] = users::databases(scene)?;
     let interfaces = scene.path("interfaces");
     fs::write(&interfaces, format!("{INTERFACES}{PACKAGED}"))?;
-    let mounts = [
+    let mut mounts = vec![
         passwd,
         group,
         Mount::new(&Maker::Project.program()?, "/usr/bin/vde_switch"),
         Mount::empty(scene, "/run")?,
         Mount::empty(scene, "/var/lib/misc")?,
         Mount::new(&interfaces, "/etc/network/interfaces"),
-        // Last, because what is shown in other places lies in this one.
-        Mount::empty(scene, "/tmp")?,
     ];
+    mounts.extend_from_slice(more);
+    // Last, because what is shown in other places lies in this one.
+    mounts.push(Mount::empty(scene, "/tmp")?);
     Machine::new(scene, "host", &mounts)
 }
 
@@ -274,7 +301,12 @@ fn recipe(scene: &Scene) -> Result<()> {
 }
 
 fn packaged(scene: &Scene) -> Result<()> {
-    let machine = machine(scene)?;
+    const TUNCTL: &str = "/usr/sbin/vde_tunctl";
+    let patient = scene.path("patient-tunctl");
+    fs::write(&patient, PATIENT_TUNCTL)?;
+    fs::set_permissions(&patient, fs::Permissions::from_mode(0o755))?;
+    let machine = machine_with(scene, &[Mount::new(&patient, TUNCTL)])?;
+    fs::copy(TUNCTL, scene.path("mount-tmp/vde_tunctl"))?;
     let host = machine.netns();
     let _other =
         switch(scene, &machine, "other", "vde_switch -m 660 -g vde2-net -s /tmp/other.ctl")?;
