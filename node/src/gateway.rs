@@ -441,7 +441,7 @@ fn tell(shard: &Shard, event: &Event) {
             place = Gateway::place_name(shard, *source),
             mac = %station,
             limit,
-            "a port has as many addresses as one may and asks for more; --leases-per-port allows more"
+            "a port has, or says that it uses, as many addresses as one may and wants more; --leases-per-port allows more"
         ),
         Event::AddressClaimed { station, source } => tracing::warn!(
             mac = %station,

@@ -253,8 +253,8 @@ impl Gateway {
         let full = full.into_iter().map(|source| {
             let place = Self::place_name(shard, source);
             format!(
-                "{place} has {limit} addresses, which is what one port may have, and asks for more; \
-                 vdenode --leases-per-port allows more"
+                "{place} has {limit} addresses or says that it uses as many, which is what one port may \
+                 have, and wants more; vdenode --leases-per-port allows more"
             )
         });
         let claim = self.server.borrow().claimant().map(|(station, source)| {

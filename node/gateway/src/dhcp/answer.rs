@@ -3,8 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use ether::MacAddr;
+
 use super::conflict::Clearance;
-use super::event::{Event, Ignored};
+use super::event::{Event, Ignored, Source};
 use super::message::{Kind, code};
 use super::options::hostname;
 use super::store::Held;
@@ -122,10 +124,14 @@ impl Server {
 
     fn refuse_full(&mut self, inbound: &Inbound<'_>) {
         self.ignore(Ignored::PortFull);
-        let (source, now) = (inbound.source, self.now.since_boot);
-        let before = self.table.note_refused(source, now);
+        self.tell_full(inbound.source, inbound.request.chaddr);
+    }
+
+    /// Tells the operator that a port wants more than one may have.
+    pub(super) fn tell_full(&mut self, source: Source, station: MacAddr) {
+        let before = self.table.note_refused(source, self.now.since_boot);
         if self.alarm_is_due(before) {
-            let (station, limit) = (inbound.request.chaddr, self.table.limit());
+            let limit = self.table.limit();
             self.emit(Event::PortFull { source, station, limit });
         }
     }
@@ -193,9 +199,9 @@ impl Server {
         }
         let offered = self.table.get(address).filter(|binding| binding.is_offered());
         let is_anothers = offered.is_some_and(|binding| binding.client != client);
-        if inbound.request.ciaddr == address && is_anothers {
+        if inbound.request.ciaddr == address && is_anothers && self.has_room(address, inbound) {
             // Whom it is offered to does not use it, and this client does.
-            if !self.handle_claim(address, station) {
+            if !self.handle_claim(address, station, inbound.source) {
                 self.end(address);
             }
         }
@@ -377,7 +383,7 @@ impl Server {
             return self.ignore(Ignored::NotTheirs);
         };
         self.probes.cancel(address);
-        self.quarantine(address, request.chaddr, Some(inbound.source));
+        self.quarantine(address, request.chaddr, inbound.source, true);
         self.emit(Event::Declined(lease));
     }
 

@@ -172,17 +172,26 @@ impl Server {
             }
             return;
         }
-        self.handle_claim(address, station);
+        self.handle_claim(address, station, source);
     }
 
-    /// A station uses an address. Whether that ended a probe.
-    pub(super) fn handle_claim(&mut self, address: Ipv4Addr, station: MacAddr) -> bool {
+    /// A station behind a port uses an address. Whether that ended a probe.
+    pub(super) fn handle_claim(
+        &mut self,
+        address: Ipv4Addr,
+        station: MacAddr,
+        source: Source,
+    ) -> bool {
         let conflict = |probe: &Probe| probe.inbound.request.chaddr != station;
         if !self.probes.running.get(&address).is_some_and(conflict) {
             return false;
         }
+        if self.table.claims_enough(source) {
+            self.tell_full(source, station);
+            return false;
+        }
         let probe = self.probes.running.remove(&address).expect("it was found just now");
-        self.quarantine(address, station, None);
+        self.quarantine(address, station, source, false);
         self.emit(Event::Conflict { address, station });
         match probe.inbound.request.kind {
             Kind::Discover if probe.tries < MAX_TRIES => {
@@ -194,21 +203,22 @@ impl Server {
         true
     }
 
-    /// Takes an address out of use. `declined` is where the client was that found it in use; none
-    /// when `station` was seen to use it, which may go on with it.
+    /// Takes an address out of use, because of what was heard from a port: declined by a client that
+    /// found it in use, or else used by `station`, which may go on with it.
     pub(super) fn quarantine(
         &mut self,
         address: Ipv4Addr,
         station: MacAddr,
-        declined: Option<Source>,
+        source: Source,
+        is_declined: bool,
     ) {
         let until = self.now.since_boot + self.config.quarantine;
         let binding = Binding {
             client: ClientKey::Hardware(station.0),
             station,
             hostname: None,
-            source: declined,
-            state: State::Quarantined { until, is_declined: declined.is_some() },
+            source: Some(source),
+            state: State::Quarantined { until, is_declined },
             verified_until: Duration::ZERO,
         };
         self.table.put(address, binding);

@@ -84,13 +84,14 @@ pub enum Event {
         /// A client that got none.
         station: MacAddr,
     },
-    /// A port has as many addresses as one may and asks for more; at most once a minute for each.
+    /// A port has as many addresses as one may and asks for more, or says of as many that they are in
+    /// use there and is not believed any more; at most once a minute for each.
     PortFull {
         /// The port.
         source: Source,
         /// A client that got none.
         station: MacAddr,
-        /// How many it has.
+        /// How many it has, or claims.
         limit: usize,
     },
     /// A station says that the gateway's own address is its, for the first time in a minute.

@@ -96,8 +96,16 @@ impl Binding {
     /// The port that keeps others from having the address.
     pub(super) const fn holder(&self) -> Option<Source> {
         match self.state {
-            State::Lapsed { .. } => None,
+            State::Lapsed { .. } | State::Quarantined { is_declined: false, .. } => None,
             State::Offered { .. } | State::Bound(_) | State::Quarantined { .. } => self.source,
+        }
+    }
+
+    /// The port whose station was seen to use the address without a lease.
+    const fn claimed_at(&self) -> Option<Source> {
+        match self.state {
+            State::Quarantined { is_declined: false, .. } => self.source,
+            _ => None,
         }
     }
 
@@ -121,13 +129,21 @@ pub(super) struct Kept {
 struct Holding {
     /// Addresses that others cannot have because of it.
     addresses: usize,
+    /// Addresses of which it says that they are in use there, without a lease.
+    claims: usize,
     /// When it was last refused one more.
     refused: Option<Duration>,
 }
 
+impl Holding {
+    const fn is_empty(&self) -> bool {
+        self.addresses == 0 && self.claims == 0
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
-    /// How many addresses one port may hold.
+    /// How many addresses one port may hold, and how many it may claim.
     limit: usize,
     /// Only ports that hold some.
     holdings: BTreeMap<Source, Holding>,
@@ -199,6 +215,9 @@ impl Table {
         if let Some(holder) = binding.holder() {
             self.holdings.entry(holder).or_default().addresses += 1;
         }
+        if let Some(claimant) = binding.claimed_at() {
+            self.holdings.entry(claimant).or_default().claims += 1;
+        }
         if !binding.is_quarantined() {
             self.by_client.entry(binding.client.clone()).or_insert(address);
         }
@@ -225,13 +244,11 @@ impl Table {
         if let State::Lapsed { since } = binding.state {
             self.lapsed.remove(&(since, address));
         }
-        if let Some(holder) = binding.holder()
-            && let Some(holding) = self.holdings.get_mut(&holder)
-        {
-            holding.addresses -= 1;
-            if holding.addresses == 0 {
-                self.holdings.remove(&holder);
-            }
+        if let Some(holder) = binding.holder() {
+            self.count_out(holder, |holding| holding.addresses -= 1);
+        }
+        if let Some(claimant) = binding.claimed_at() {
+            self.count_out(claimant, |holding| holding.claims -= 1);
         }
         if self.by_client.get(&binding.client) == Some(&address) {
             self.by_client.remove(&binding.client);
@@ -244,6 +261,15 @@ impl Table {
         Some(binding)
     }
 
+    fn count_out(&mut self, source: Source, one: impl FnOnce(&mut Holding)) {
+        if let Some(holding) = self.holdings.get_mut(&source) {
+            one(holding);
+            if holding.is_empty() {
+                self.holdings.remove(&source);
+            }
+        }
+    }
+
     /// How many addresses one port may hold.
     pub(super) const fn limit(&self) -> usize {
         self.limit
@@ -252,6 +278,12 @@ impl Table {
     /// Whether a port holds as many addresses as it may.
     pub(super) fn is_full(&self, source: Source) -> bool {
         self.holdings.get(&source).is_some_and(|holding| holding.addresses >= self.limit)
+    }
+
+    /// Whether a port claims as many addresses as it may: else a machine that answers every probe would
+    /// take all addresses from all others.
+    pub(super) fn claims_enough(&self, source: Source) -> bool {
+        self.holdings.get(&source).is_some_and(|holding| holding.claims >= self.limit)
     }
 
     /// Takes note that a full port was refused one more. Gives when it was before.

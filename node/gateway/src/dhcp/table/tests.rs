@@ -29,8 +29,17 @@ fn check(table: &Table) {
     for holder in table.bindings.values().filter_map(Binding::holder) {
         *holdings.entry(holder).or_default() += 1;
     }
-    let counted = table.holdings.iter().map(|(holder, holding)| (*holder, holding.addresses));
-    assert_eq!(holdings, counted.collect());
+    let mut claims = BTreeMap::<Source, usize>::new();
+    for claimant in table.bindings.values().filter_map(Binding::claimed_at) {
+        *claims.entry(claimant).or_default() += 1;
+    }
+    let counted = |count: fn(&Holding) -> usize| {
+        let counted = table.holdings.iter().map(|(source, holding)| (*source, count(holding)));
+        counted.filter(|(_, count)| *count > 0).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(holdings, counted(|holding| holding.addresses));
+    assert_eq!(claims, counted(|holding| holding.claims));
+    assert!(table.holdings.values().all(|holding| !holding.is_empty()));
     let taken = |at: &Ipv4Addr| table.bindings.contains_key(at) || table.kept.contains_key(at);
     let free: BTreeSet<_> = table.pool.iter().filter(|at| !taken(at)).copied().collect();
     assert_eq!(free, table.free);

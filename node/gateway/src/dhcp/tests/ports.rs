@@ -1,5 +1,6 @@
 //! How many addresses one port may have.
 
+use super::conflicts::{PROBE_TIME, STRANGER};
 use super::*;
 
 const THERE: Source = Source { node: 2, port: Some(7) };
@@ -110,4 +111,49 @@ fn ports_that_are_not_known_are_one_for_each_node() {
     assert!(join_at(&mut lab, unknown(2), &Client::new(1)).is_some());
     assert!(join_at(&mut lab, unknown(2), &Client::new(2)).is_none());
     assert!(join_at(&mut lab, unknown(3), &Client::new(2)).is_some());
+}
+
+#[test]
+fn who_answers_every_probe_does_not_take_all_addresses() {
+    let mut lab = Lab::new(Config { probe: true, leases_per_port: Some(8), ..config() });
+    let mut offered = Vec::new();
+    for number in 0..20 {
+        lab.send(&Client::new(number).discover().frame());
+        // Whatever is probed for this client, a machine elsewhere says that it has it.
+        while let Some(probed) = lab.probes.pop() {
+            lab.server.handle_frame(&claim(STRANGER, probed), THERE, lab.now);
+            offered.extend(lab.settle());
+        }
+        offered.extend(lab.pass(PROBE_TIME));
+    }
+    let used = |lease: &Lease| lease.state == LeaseState::Quarantined;
+    assert_eq!(lab.server.snapshot().into_iter().filter(used).count(), 8);
+    assert_eq!(offered.len(), 8, "as many as the clients' own port may have");
+    assert_eq!(lab.server.full_sources(), (8, vec![HERE, THERE]));
+    let told = |event: &Event| matches!(event, Event::PortFull { source: THERE, limit: 8, .. });
+    assert_eq!(lab.events().iter().filter(|event| told(event)).count(), 1, "once a minute");
+    let is_believed = |lab: &mut Lab, source: Source, number: u16| {
+        lab.probes.clear();
+        let asks = Client::new(number).discover().frame();
+        lab.server.handle_frame(&asks, Source { node: 3, port: None }, lab.now);
+        lab.settle();
+        let probed = lab.probes[0];
+        lab.server.handle_frame(&claim(STRANGER, probed), source, lab.now);
+        lab.state(probed) == Some(LeaseState::Quarantined)
+    };
+    assert!(!is_believed(&mut lab, THERE, 100) && is_believed(&mut lab, HERE, 101));
+    lab.pass(secs(601));
+    assert!(is_believed(&mut lab, THERE, 102), "those addresses are nobody's any more");
+}
+
+#[test]
+fn a_full_port_takes_no_address_from_whom_it_was_offered_to() {
+    let mut lab = limited(1);
+    let (newcomer, thief) = (Client::new(1), Client::new(2));
+    join_at(&mut lab, THERE, &Client::new(3)).unwrap();
+    let offered = lab.ask(&newcomer.discover()).yiaddr;
+    lab.server.handle_frame(&thief.renew(offered).frame(), THERE, lab.now);
+    assert_eq!(lab.settle().pop().map(|reply| reply.kind), Some(NAK));
+    assert_eq!(lab.state(offered), Some(LeaseState::Offered));
+    assert_eq!(lab.ask(&newcomer.select(offered)).kind, ACK);
 }
