@@ -35,14 +35,14 @@ pub(crate) fn trials(suite: Suite) -> Suite {
 }
 
 /// A gateway, and a machine behind another node that has its address.
-struct Lab {
-    gateway: Node,
+pub(crate) struct Lab {
+    pub(crate) gateway: Node,
     _far: Node,
-    world: World,
+    pub(crate) world: World,
 }
 
 impl Lab {
-    fn new(scene: &Scene, world: World) -> Result<Self> {
+    pub(crate) fn new(scene: &Scene, world: World) -> Result<Self> {
         let gateway = gateway_node(scene, &world)?;
         let far = Setup::inside("far", &world.machine).tap("vm0").start(scene)?;
         trust_each_other(&gateway, &far)?;
@@ -53,26 +53,26 @@ impl Lab {
         Ok(Self { gateway, _far: far, world })
     }
 
-    fn warnings(&self) -> Result<Vec<String>> {
+    pub(crate) fn warnings(&self) -> Result<Vec<String>> {
         let status = self.gateway.status()?;
         let warnings = status["warnings"].as_array().cloned().unwrap_or_default();
         Ok(warnings.iter().filter_map(|warning| Some(warning.as_str()?.to_owned())).collect())
     }
 
-    fn wait_warning(&self, words: &str) -> Result<String> {
+    pub(crate) fn wait_warning(&self, words: &str) -> Result<String> {
         wait_for(&format!("the warning {words:?}"), SOON, || {
             Ok(self.warnings()?.into_iter().find(|warning| warning.contains(words)))
         })
         .with_context(|| format!("its warnings are {:?}", self.warnings()))
     }
 
-    fn wait_no_warning(&self) -> Result<()> {
+    pub(crate) fn wait_no_warning(&self) -> Result<()> {
         wait_until("no warning", SOON, || Ok(self.warnings()?.is_empty()))
             .with_context(|| format!("its warnings are {:?}", self.warnings()))
     }
 
     /// The gateway looks at its host when a route changes, and else every half minute.
-    fn let_it_look(&self) -> Result<()> {
+    pub(crate) fn let_it_look(&self) -> Result<()> {
         let route = ["route", "replace", "unreachable", "198.51.100.0/24"];
         self.world.inside.ip(&route)?;
         self.world.inside.ip(&["route", "delete", "unreachable", "198.51.100.0/24"]).map(drop)

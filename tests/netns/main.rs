@@ -9,6 +9,7 @@ mod dhcp_load;
 mod faults;
 mod gateway;
 mod gateway_abuse;
+mod gateway_firewalls;
 mod gateway_guards;
 mod gateway_host;
 mod gateway_ipv6;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         gateway_guards::trials,
         gateway_abuse::trials,
         gateway_host::trials,
+        gateway_firewalls::trials,
         gateway_ipv6::trials,
         gateway_missing::trials,
         gateway_offers::trials,

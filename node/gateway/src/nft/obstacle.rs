@@ -196,10 +196,7 @@ pub fn obstacles(
         let chains: Vec<&str> =
             of_kind("chain").filter(same_table).filter_map(|c| c["name"].as_str()).collect();
         let dropper = dropper_of(table, &chains);
-        let fix = match hook {
-            Hook::Forward => fix_forward(dropper, family, table, name, tap),
-            Hook::Input => fix_input(dropper, family, table, name, tap),
-        };
+        let fix = fix(dropper, hook, (family, table, name), tap);
         let (table, chain) = (table.to_owned(), name.to_owned());
         found.push(Obstacle { hook, family, table, chain, dropper, fix });
     }
@@ -260,43 +257,32 @@ fn dropper_of(table: &str, chains: &[&str]) -> Dropper {
     }
 }
 
-fn fix_input(
+/// The command that lets what machines send, or ask, through a chain.
+fn fix(
     dropper: Dropper,
-    family: Family,
-    table: &str,
-    chain: &str,
+    hook: Hook,
+    (family, table, chain): (Family, &str, &str),
     tap: &InterfaceName,
 ) -> String {
-    match dropper {
-        Dropper::Ufw => format!("ufw allow in on {tap}"),
-        Dropper::Firewalld => format!("firewall-cmd --zone=trusted --add-interface={tap}"),
-        Dropper::Docker | Dropper::Unknown => {
-            format!("nft insert rule {family} {table} {chain} iifname {tap} accept")
+    let both = |rule: &dyn Fn(&str) -> String, [first, second]: [&str; 2]| {
+        format!("{} && {}", rule(first), rule(second))
+    };
+    let accept = |key: &str| format!("nft insert rule {family} {table} {chain} {key} {tap} accept");
+    let iptables = if family == Family::Ip6 { "ip6tables" } else { "iptables" };
+    match (dropper, hook) {
+        // Now, and when its rules are made again.
+        (Dropper::Firewalld, _) => both(
+            &|when| format!("firewall-cmd{when} --zone=trusted --add-interface={tap}"),
+            ["", " --permanent"],
+        ),
+        (Dropper::Ufw, Hook::Input) => format!("ufw allow in on {tap}"),
+        (Dropper::Ufw, Hook::Forward) => {
+            both(&|way| format!("ufw route allow {way} on {tap}"), ["in", "out"])
         }
-    }
-}
-
-fn fix_forward(
-    dropper: Dropper,
-    family: Family,
-    table: &str,
-    chain: &str,
-    tap: &InterfaceName,
-) -> String {
-    match dropper {
-        Dropper::Docker => {
-            let iptables = if family == Family::Ip6 { "ip6tables" } else { "iptables" };
-            format!(
-                "{iptables} -I DOCKER-USER -i {tap} -j ACCEPT && \
-                 {iptables} -I DOCKER-USER -o {tap} -j ACCEPT"
-            )
+        (Dropper::Docker, Hook::Forward) => {
+            both(&|way| format!("{iptables} -I DOCKER-USER {way} {tap} -j ACCEPT"), ["-i", "-o"])
         }
-        Dropper::Ufw => format!("ufw route allow in on {tap} && ufw route allow out on {tap}"),
-        Dropper::Firewalld => format!("firewall-cmd --zone=trusted --add-interface={tap}"),
-        Dropper::Unknown => {
-            let rule =
-                |key: &str| format!("nft insert rule {family} {table} {chain} {key} {tap} accept");
-            format!("{} && {}", rule("iifname"), rule("oifname"))
-        }
+        (Dropper::Docker | Dropper::Unknown, Hook::Input) => accept("iifname"),
+        (Dropper::Unknown, Hook::Forward) => both(&accept, ["iifname", "oifname"]),
     }
 }

@@ -174,7 +174,9 @@ fn a_last_rule_that_rejects_all_is_an_obstacle_too() {
         rule("{\"counter\": {\"packets\": 0, \"bytes\": 0}}, {\"reject\": {\"type\": \"icmpx\"}}");
     let jump = rule("{\"jump\": {\"target\": \"x\"}}");
     let all = found(&ruleset(&[chain.clone(), jump.clone(), reject.clone()].join(",")));
-    assert!(all[0].ends_with("run: firewall-cmd --zone=trusted --add-interface=vde0"), "{all:?}");
+    let remedy = "run: firewall-cmd --zone=trusted --add-interface=vde0 && \
+                  firewall-cmd --permanent --zone=trusted --add-interface=vde0";
+    assert!(all[0].ends_with(remedy), "{all:?}");
     assert!(found(&ruleset(&[chain.clone(), reject.clone(), jump].join(","))).is_empty());
     let trusts = rule(
         "{\"match\": {\"op\": \"==\", \"left\": {\"meta\": {\"key\": \"iifname\"}}, \
