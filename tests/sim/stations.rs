@@ -22,11 +22,13 @@ pub(crate) struct Station {
     pub(crate) is_odd: bool,
     /// How often it has moved.
     pub(crate) moves: u32,
+    /// When it last said something.
+    pub(crate) spoke: Duration,
 }
 
 impl Station {
     pub(crate) fn new(at: (usize, usize)) -> Self {
-        Self { at, also: None, is_odd: false, moves: 0 }
+        Self { at, also: None, is_odd: false, moves: 0, spoke: Duration::ZERO }
     }
 }
 
@@ -41,6 +43,7 @@ impl World {
     /// A station says something; the number of its frame.
     pub(crate) fn speak(&mut self, station: usize, words: Words) -> u64 {
         let sent = self.fresh();
+        self.stations[station].spoke = self.now;
         let Station { at, also, .. } = self.stations[station];
         for place in [Some(at), also].into_iter().flatten() {
             let vlan = self.vlan_at(place);

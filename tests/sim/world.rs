@@ -161,12 +161,13 @@ impl World {
         self.counter
     }
 
-    /// Goes on until a moment, or until a rule is broken.
+    /// Goes on until a moment, unless that is past, or until a rule is broken.
     pub(crate) fn run_until(&mut self, end: Duration) -> Result<(), String> {
         while let Some(Reverse(due)) = self.queue.peek()
             && due.0 <= end
         {
             let Some(Reverse(Due(at, _, event))) = self.queue.pop() else { break };
+            assert!(at >= self.now, "time went back to {at:?}");
             self.now = at;
             self.watch.events += 1;
             self.handle(event);
@@ -174,7 +175,7 @@ impl World {
                 return Err(broken);
             }
         }
-        self.now = end;
+        self.now = self.now.max(end);
         Ok(())
     }
 
