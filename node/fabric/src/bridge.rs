@@ -21,11 +21,13 @@ use crate::time::{Clock, Nanos};
 use crate::vlan::{Classified, Memberships, VlanSet};
 
 mod cables;
+mod doubts;
 #[cfg(test)]
 mod tests;
 mod vlans;
 
 pub use cables::Reach;
+pub use doubts::Doubt;
 
 /// Where a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +49,9 @@ pub enum Verdict {
         /// What the tag hangs on.
         frame: Classified,
     },
-    /// Nowhere yet, and nothing was learned: it would be flooded, its source is a station of another
-    /// node, and it came in where that station's frames may come after they have gone around. See
-    /// [`Bridge::set_doubtful`] and [`Bridge::handle_believed`].
-    Doubtful,
+    /// Nowhere yet, and nothing was learned: it would be flooded, and it came in where frames may come
+    /// after they have gone around. See [`Bridge::set_doubtful`] and [`Bridge::handle_believed`].
+    Doubtful(Doubt),
     /// To all of [`Bridge::flood_ports`], which wants to know this of the frame. One that came from
     /// a port is also flooded over cables, as the mesh says, with [`Classified::trunk_tag`]; one
     /// that came by a cable travels on or not whatever happens to it here.
@@ -222,15 +223,6 @@ impl Bridge {
         self.port(port).is_some_and(|port| port.blocked)
     }
 
-    /// Says whether a port leads to a network that another port of the mesh may lead to as well. What
-    /// comes in there of a station of another node, for all, is [doubtful](Verdict::Doubtful).
-    /// Nothing happens if there is no such port.
-    pub fn set_doubtful(&mut self, port: PortId, doubtful: bool) {
-        if let Some(Some(place)) = self.ports.get_mut(port.index()) {
-            place.doubtful = doubtful;
-        }
-    }
-
     /// Whether every frame is flooded.
     pub fn is_hub(&self) -> bool {
         self.hub
@@ -264,7 +256,8 @@ impl Bridge {
         self.judge(ingress, header, false, now)
     }
 
-    /// The same for a frame that has been doubted long enough: its station is here now.
+    /// The same for a frame that has not gone around after all: its station is here now.
+    #[inline]
     pub fn handle_believed(
         &mut self,
         ingress: PortId,
@@ -304,10 +297,10 @@ impl Bridge {
         let is_doubtful = port.doubtful && !is_believed;
         let now = self.clock.advance(now);
         let source = Station { vlan: frame.vlan, mac: header.source };
+        if is_doubtful && let Some(doubt) = self.doubt(source, header.destination, now) {
+            return Verdict::Doubtful(doubt);
+        }
         if !self.fdb.refresh(source, ingress, now) {
-            if is_doubtful && self.may_have_gone_around(source, header.destination, now) {
-                return Verdict::Doubtful;
-            }
             if !self.may_send(ingress, Kind::NewStation, now) {
                 return Verdict::Drop(DropReason::StationStorm);
             }
@@ -330,18 +323,6 @@ impl Bridge {
             Some(Location::Remote(owner)) => Verdict::Remote { owner, frame },
             None => self.flood(ingress, frame, Kind::UnknownUnicast, now),
         }
-    }
-
-    /// Whether a station is another node's, and a frame of it is for all.
-    #[cold]
-    fn may_have_gone_around(&self, source: Station, destination: MacAddr, now: Nanos) -> bool {
-        let is_elsewhere = matches!(self.fdb.lookup(source, now), Some(Location::Remote(_)));
-        let is_for_all = if destination.is_group() {
-            !destination.is_bridge_reserved()
-        } else {
-            self.fdb.lookup(Station { mac: destination, ..source }, now).is_none()
-        };
-        is_elsewhere && is_for_all
     }
 
     #[inline]

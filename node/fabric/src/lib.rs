@@ -40,7 +40,7 @@ mod time;
 pub mod vlan;
 
 pub use announce::announces;
-pub use bridge::{Bridge, Reach, RemoteEntry, Snapshot, SnapshotEntry, Verdict};
+pub use bridge::{Bridge, Doubt, Reach, RemoteEntry, Snapshot, SnapshotEntry, Verdict};
 pub use change::Change;
 pub use config::Config;
 pub use drop_reason::{DropCounters, DropReason};

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use ether::VnetHeader;
-use fabric::{DropReason, Floods, PortId};
+use ether::{FrameHeader, VnetHeader};
+use fabric::{Classified, DropReason, Floods, PortId};
 use mesh::authority::Authority;
 use mesh::engine::{PortId as MeshPort, PortState, ProbeVerdict};
 use mesh::probe::PortClass;
@@ -75,14 +75,22 @@ impl<A: Authority> Segment<A> {
         self.mesh.handle_probe(MeshPort(port.0), frame, now)
     }
 
-    /// Whether a frame for a group that came in at a port has gone around, and is to go nowhere: else it
+    /// Whether a frame that came in at a port and would be flooded has gone around, and is to go nowhere: else it
     /// would go around again, and its station seem to be here. Loops are then looked for at once.
     #[inline]
-    pub(crate) fn has_returned(&mut self, port: PortId, frame: &[u8], now: Instant) -> bool {
+    pub(crate) fn has_returned(
+        &mut self,
+        port: PortId,
+        header: &FrameHeader,
+        frame: &[u8],
+        now: Instant,
+    ) -> bool {
         let Some(floods) = &self.floods else { return false };
-        let has_returned = self.networks.contains(&port)
-            && !self.bridge.is_blocked(port)
-            && floods.has_returned_by(port, frame, now);
+        if !self.networks.contains(&port) || self.bridge.is_blocked(port) {
+            return false;
+        }
+        let vlan = self.bridge.vlan_of(port, header);
+        let has_returned = vlan.is_some_and(|vlan| floods.has_returned_by(port, vlan, frame, now));
         if has_returned {
             self.mesh.handle_flapping(now);
             self.wants_turn = true;
@@ -96,12 +104,13 @@ impl<A: Authority> Segment<A> {
     pub(crate) fn note_flood(
         &mut self,
         ingress: Option<PortId>,
-        frame: &[u8],
+        frame: Classified,
+        bytes: &[u8],
         outlet: &mut impl Outlet,
         now: Instant,
     ) -> Vec<PortId> {
         let Some(floods) = &mut self.floods else { return Vec::new() };
-        let hash = floods.note(ingress, frame, now);
+        let hash = floods.note(ingress, frame.vlan, bytes, now);
         let waited = self.waiting.remove(hash);
         for port in &waited {
             outlet.lose(*port, DropReason::Returned);
@@ -116,14 +125,16 @@ impl<A: Authority> Segment<A> {
     pub(crate) fn hold(
         &mut self,
         port: PortId,
-        frame: &[u8],
-        vnet: &VnetHeader,
+        header: &FrameHeader,
+        (bytes, vnet): (&[u8], &VnetHeader),
         now: Instant,
     ) -> bool {
-        let Some(floods) = &self.floods else { return false };
-        let hash = floods.hash(frame);
+        let (Some(floods), Some(vlan)) = (&self.floods, self.bridge.vlan_of(port, header)) else {
+            return false;
+        };
+        let hash = floods.hash(vlan, bytes);
         self.wants_turn = true;
-        self.waiting.push(port, frame, *vnet, hash, now)
+        self.waiting.push(port, bytes, *vnet, hash, now)
     }
 
     /// The next frame that has waited long enough for [`handle_held`](Self::handle_held).

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use ether::{FrameHeader, MacAddr, TagAction, VnetHeader};
-use fabric::{Classified, DropReason, PortId, RemoteId, Verdict};
+use fabric::{Classified, Doubt, DropReason, PortId, RemoteId, Verdict};
 use mesh::Nick;
 use mesh::authority::Authority;
 use mesh::engine::{FloodDrop, LinkId, NextHop, ProbeVerdict};
@@ -50,16 +50,16 @@ impl<A: Authority> Segment<A> {
         }
         let header = FrameHeader::parse(bytes)?;
         // First: it is no offence of that port's that others' frames come back by it.
-        if header.destination.is_group() && self.has_returned(ingress, bytes, now) {
+        if header.destination.is_group() && self.has_returned(ingress, &header, bytes, now) {
             return Err(DropReason::Returned);
         }
         self.inspect(ingress, bytes)?;
         let mut verdict = self.bridge.handle_frame(ingress, &header, now);
-        if verdict == Verdict::Doubtful {
-            if self.has_returned(ingress, bytes, now) {
+        if let Verdict::Doubtful(doubt) = verdict {
+            if self.has_returned(ingress, &header, bytes, now) {
                 return Err(DropReason::Returned);
             }
-            if self.hold(ingress, bytes, vnet, now) {
+            if doubt == Doubt::Elsewhere && self.hold(ingress, &header, (bytes, vnet), now) {
                 return Ok(self.nowhere());
             }
             verdict = self.bridge.handle_believed(ingress, &header, now);
@@ -110,7 +110,7 @@ impl<A: Authority> Segment<A> {
                 Ok(Route { ingress: self.mesh.nick(), hops, reach })
             }
             Verdict::Flood(frame) => {
-                let waited = self.note_flood(Some(ingress), bytes, outlet, now);
+                let waited = self.note_flood(Some(ingress), frame, bytes, outlet, now);
                 self.hand_to_ports(Some(ingress), frame, &waited, outlet);
                 let ingress = self.mesh.nick();
                 let (sequence, hops, cables) = self.mesh.originate_flood();
@@ -120,7 +120,7 @@ impl<A: Authority> Segment<A> {
                 Ok(Route { ingress, hops, reach: Reach::Flood { sequence } })
             }
             // One that is believed is not doubted.
-            Verdict::Doubtful => Ok(self.nowhere()),
+            Verdict::Doubtful(_) => Ok(self.nowhere()),
         }
     }
 
@@ -169,7 +169,7 @@ impl<A: Authority> Segment<A> {
                 // around outside as well is to be known when it is back.
                 if let Verdict::Drop(reason) = verdict {
                     if reason == DropReason::LocalSource {
-                        self.note_flood(None, bytes, outlet, now);
+                        self.note_flood(None, Classified::by_tag(&header), bytes, outlet, now);
                     }
                     return Err(reason);
                 }
@@ -182,10 +182,10 @@ impl<A: Authority> Segment<A> {
                 match verdict {
                     Verdict::Forward { egress, tag } => outlet.hand(egress, tag),
                     Verdict::Flood(frame) => {
-                        let waited = self.note_flood(None, bytes, outlet, now);
+                        let waited = self.note_flood(None, frame, bytes, outlet, now);
                         self.hand_to_ports(None, frame, &waited, outlet);
                     }
-                    Verdict::Drop(_) | Verdict::Remote { .. } | Verdict::Doubtful => {}
+                    Verdict::Drop(_) | Verdict::Remote { .. } | Verdict::Doubtful(_) => {}
                 }
                 Ok(Route { hops: hops.unwrap_or(0), ..origin })
             }
@@ -210,7 +210,7 @@ impl<A: Authority> Segment<A> {
             Verdict::Drop(reason) => return Err(reason),
             Verdict::Forward { egress, tag } => outlet.hand(egress, tag),
             Verdict::Flood(frame) => self.hand_to_ports(None, frame, &[], outlet),
-            Verdict::Remote { .. } | Verdict::Doubtful => return Err(DropReason::NotHere),
+            Verdict::Remote { .. } | Verdict::Doubtful(_) => return Err(DropReason::NotHere),
         }
         Ok(Route { hops: 0, ..origin })
     }

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use ether::{MacAddr, TagAction, VlanId, VnetHeader};
-use fabric::{Bridge, Change, DropReason, Location, PortId, PortKind};
+use fabric::{Bridge, Change, DropReason, Location, PortId, PortKind, VlanPolicy};
 use mesh::authority::{Authority, Signature};
 use mesh::engine::{Config, LinkId, Neighbour, Payload};
 use mesh::message::Name;
@@ -68,8 +68,21 @@ fn frame(source: MacAddr, destination: MacAddr) -> Vec<u8> {
     frame
 }
 
+/// The same frame on a cable.
+fn tagged(vlan: VlanId, frame: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let tag = if vlan == VlanId::ZERO { TagAction::AsIs } else { TagAction::Tag(vlan) };
+    tag.apply(VnetHeader::PLAIN, frame, &mut out).unwrap();
+    out
+}
+
 impl Pair {
     fn new() -> Self {
+        Self::in_vlan(VlanId::ZERO)
+    }
+
+    /// The ports that lead to networks are in a VLAN.
+    fn in_vlan(vlan: VlanId) -> Self {
         #[expect(clippy::disallowed_methods, reason = "fake time begins somewhere")]
         let now = Instant::now();
         let keys = [NodeKey([1; 32]), NodeKey([2; 32])];
@@ -83,6 +96,11 @@ impl Pair {
             let config = segment::Config { probes: true, guards: true, seed: 1 };
             let mut node = Segment::new(Bridge::new(fabric::Config::default()), mesh, config);
             node.bridge.add_port(PORT, PortKind::Access);
+            if vlan != VlanId::ZERO {
+                node.bridge.create_vlan(vlan).unwrap();
+                let policy = VlanPolicy::Aware { untagged: Some(vlan), tagged: Default::default() };
+                node.bridge.set_vlan_policy(PORT, &policy).unwrap();
+            }
             node.bridge.add_port(CABLE, PortKind::Cable);
             node.port_up(PORT, PortClass::Tap, "tap", &mut Outcome::default(), now);
             let neighbour = Neighbour { key: keys[1 - number as usize], name: Name::default() };
@@ -228,16 +246,17 @@ fn more_frames_than_may_wait_are_believed_at_once() {
     assert_eq!(pair.place_of(STATION), 1);
 }
 
-#[test]
-fn what_a_station_outside_says_does_not_go_around_for_ever() {
-    let mut pair = Pair::new();
+/// Twenty frames of a station outside come in at some of the nodes, at the one or the other first, and what
+/// leaves by the one port comes in by the other.
+fn go_around(vlan: VlanId, destination: MacAddr, at: &[usize]) {
+    let mut pair = Pair::in_vlan(vlan);
     for number in 1..=20_u8 {
-        // It comes in at both nodes, at the one or the other first, and what leaves by the one port
-        // comes in by the other.
-        let mut said = frame(STATION, ALL);
+        let mut said = frame(STATION, destination);
         said.push(number);
-        let first = usize::from(number % 3 == 0);
-        let mut outside = std::collections::VecDeque::from([first, 1 - first]);
+        let mut outside: std::collections::VecDeque<usize> = at.iter().copied().collect();
+        if number % 3 == 0 {
+            outside.make_contiguous().reverse();
+        }
         let mut cable = std::collections::VecDeque::new();
         let mut passages = 0;
         loop {
@@ -246,7 +265,7 @@ fn what_a_station_outside_says_does_not_go_around_for_ever() {
                 passages += outcome.out.len();
                 cable.extend(route.ok().filter(|_| !outcome.out.is_empty()).map(|r| (1 - at, r)));
             } else if let Some((to, route)) = cable.pop_front() {
-                let mut outcome = Outcome::default();
+                let (mut outcome, said) = (Outcome::default(), tagged(vlan, &said));
                 let node = &mut pair.nodes[to];
                 let _ = node.handle_from_cable(CABLE, route, &said, &mut outcome, pair.now);
                 outside.extend(outcome.out.contains(&PORT).then_some(1 - to));
@@ -259,4 +278,36 @@ fn what_a_station_outside_says_does_not_go_around_for_ever() {
         let now = pair.now;
         assert!(pair.nodes.iter_mut().all(|node| node.poll_held(now).is_none()), "frame {number}");
     }
+}
+
+#[test]
+fn what_a_station_outside_says_does_not_go_around_for_ever() {
+    for at in [&[0, 1][..], &[0], &[1]] {
+        go_around(VlanId::ZERO, ALL, at);
+    }
+}
+
+#[test]
+fn what_a_station_outside_says_to_somebody_unknown_does_not_go_around_for_ever() {
+    for at in [&[0, 1][..], &[0], &[1]] {
+        go_around(VlanId::ZERO, OTHER, at);
+    }
+}
+
+#[test]
+fn what_a_station_outside_says_in_a_vlan_does_not_go_around_for_ever() {
+    for at in [&[0, 1][..], &[0], &[1]] {
+        go_around(VlanId(10), ALL, at);
+        go_around(VlanId(10), OTHER, at);
+    }
+}
+
+#[test]
+fn a_station_in_a_vlan_is_not_taken_away_by_its_own_words_that_came_around_outside() {
+    let vlan = VlanId(10);
+    let mut pair = Pair::in_vlan(vlan);
+    let said = frame(STATION, ALL);
+    let (route, _) = pair.enter(0, &said);
+    assert_eq!(pair.cross(1, route.unwrap(), &tagged(vlan, &said)).out, [PORT]);
+    assert_eq!(pair.enter(1, &said).0, Err(DropReason::Returned));
 }

@@ -75,7 +75,8 @@ fn a_frame_for_all_of_another_nodes_station_is_doubted_where_a_network_is_and_no
     let broadcast = frame(A, MacAddr([0xff; 6]));
     let unknown = frame(A, MacAddr([2, 9, 9, 9, 9, 9]));
     for header in [broadcast, unknown] {
-        assert_eq!(bridge.handle_frame(P[1], &header, now), Verdict::Doubtful);
+        let verdict = bridge.handle_frame(P[1], &header, now);
+        assert_eq!(verdict, Verdict::Doubtful(Doubt::Elsewhere));
         assert_eq!(bridge.locate(VlanId::ZERO, A, now), Some(Location::Remote(RemoteId(1))));
     }
     // To a station that is known it would not have gone to where it can go around.
@@ -86,6 +87,23 @@ fn a_frame_for_all_of_another_nodes_station_is_doubted_where_a_network_is_and_no
     assert_eq!(bridge.handle_frame(P[1], &broadcast, now), FLOOD, "it is here now");
     bridge.set_remote(VlanId::ZERO, A, RemoteId(1));
     assert_eq!(bridge.handle_frame(P[2], &broadcast, now), FLOOD, "a guest may have moved");
+}
+
+#[test]
+fn a_frame_for_somebody_unknown_is_doubted_where_a_network_is_before_anything_is_learned() {
+    let (mut bridge, now) = (bridge(Config::default()), start());
+    bridge.set_doubtful(P[1], true);
+    let unknown = frame(A, B);
+    let verdict = bridge.handle_frame(P[1], &unknown, now);
+    assert_eq!(verdict, Verdict::Doubtful(Doubt::NoDestination));
+    assert_eq!(bridge.locate(VlanId::ZERO, A, now), None);
+    assert_eq!(bridge.handle_believed(P[1], &unknown, now), FLOOD);
+    assert_eq!(bridge.locate(VlanId::ZERO, A, now), Some(Location::Port(P[1])));
+    let verdict = bridge.handle_frame(P[1], &unknown, now);
+    assert_eq!(verdict, Verdict::Doubtful(Doubt::NoDestination), "also of a station that is here");
+    let own = bridge.handle_frame(P[1], &frame(A, A), now);
+    assert_eq!(own, Verdict::Drop(DropReason::SamePort));
+    assert_eq!(bridge.handle_frame(P[2], &unknown, now), FLOOD);
 }
 
 #[test]

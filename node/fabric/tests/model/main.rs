@@ -99,7 +99,7 @@ fn outcome(bridge: &mut Bridge, ingress: Ingress, frame: &Frame, now: Instant) -
             let ports = bridge.flood_ports(ingress.port(), classified);
             Outcome::Sent(ports.map(|(port, tag)| (port, leave(tag))).collect())
         }
-        Verdict::Doubtful => unreachable!("no port of the model leads to a network"),
+        Verdict::Doubtful(_) => unreachable!("no port of the model leads to a network"),
     }
 }
 
