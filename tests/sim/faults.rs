@@ -10,7 +10,7 @@ use mesh::record::{Incarnation, LinkEntry, LinkState, Record, Slot, Version};
 use mesh::{Nick, NodeKey};
 
 use crate::cables::Cable;
-use crate::frame::{Mark, Words, build};
+use crate::frame::{Words, build, ticket};
 use crate::node::{Node, Stop, Use};
 use crate::notary::Notary;
 use crate::plan::{Forgery, Round, Step};
@@ -285,10 +285,10 @@ impl World {
                 _ => Reach::Unicast { egress: Nick::new(nick ^ 1) },
             };
             let Some(ingress) = Nick::new(nick) else { continue };
-            let header = RecordHeader { hops: 63, ingress, reach, vnet: None };
-            let mark = Mark { sent: 0, passage: u64::MAX, vlan: 0 };
+            let vnet = Some(ticket(u64::MAX));
+            let header = RecordHeader { hops: 63, ingress, reach, vnet };
             let to = Words::To(MacAddr([0xff; 6]));
-            let frame = build(MacAddr([2, 0xee, 0, 0, 0, 1]), to, mark);
+            let frame = build(MacAddr([2, 0xee, 0, 0, 0, 1]), to, 0);
             self.carry_on(at, port, &header, &frame);
         }
     }

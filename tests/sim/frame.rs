@@ -1,20 +1,18 @@
-//! Frames of stations, and the mark by which a world follows each of them.
+//! Frames of stations. A frame is the same octets wherever it is, as on a real network; by which entry
+//! into the mesh it came, a world knows beside it.
 
 use ether::MacAddr;
+use mesh::framing::VNET_HEADER_LEN;
 
-/// Octets of a mark, at the end of a frame.
-const MARK_LEN: usize = 18;
+use crate::dice::Dice;
 
-/// What a world writes into a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mark {
-    /// Which frame of which station it is. It stays when the frame goes around outside.
-    pub(crate) sent: u64,
-    /// Which entry into the mesh: another one for each time that it comes in at an access port.
-    pub(crate) passage: u64,
-    /// The VLAN of the station that sent it.
-    pub(crate) vlan: u16,
-}
+/// Where the number of a frame stands, both in UDP's payload and behind ARP's fields, but for a tag.
+const NUMBER_AT: usize = 42;
+const CHECKSUM_AT: usize = 40;
+const TAG_LEN: usize = 4;
+
+/// The shortest frame of a real network, without its check sequence.
+const LEAST: usize = 60;
 
 /// What a station says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,43 +23,66 @@ pub(crate) enum Words {
     Announcement,
 }
 
-/// A frame without a tag.
-pub(crate) fn build(source: MacAddr, words: Words, mark: Mark) -> Vec<u8> {
+/// A frame without a tag. `number` says which of all stations' frames it is.
+pub(crate) fn build(source: MacAddr, words: Words, number: u64) -> Vec<u8> {
+    let address = [10, 0, source.0[4], source.0[5]];
     let (destination, ethertype) = match words {
-        Words::To(destination) => (destination, [0x88, 0xb6]),
+        Words::To(destination) => (destination, [0x08, 0x00]),
         Words::Announcement => (MacAddr([0xff; 6]), [0x08, 0x06]),
     };
-    let mut frame = Vec::with_capacity(64);
-    frame.extend_from_slice(&destination.0);
-    frame.extend_from_slice(&source.0);
-    frame.extend_from_slice(&ethertype);
-    if words == Words::Announcement {
-        let address = [10, 0, source.0[4], source.0[5]];
-        frame.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, 1]);
-        frame.extend_from_slice(&source.0);
-        frame.extend_from_slice(&address);
-        frame.extend_from_slice(&[0; 6]);
-        frame.extend_from_slice(&address);
+    let mut frame = [&destination.0[..], &source.0, &ethertype].concat();
+    match words {
+        Words::To(_) => {
+            frame.extend([0x45, 0, 0, 36, 0, 0, 0, 0, 64, 17, 0, 0]);
+            frame.extend(address);
+            frame.extend([10, 0, 255, 255]);
+            // Its checksum is still open.
+            frame.extend([0x30, 0x39, 0x30, 0x39, 0, 16, 0, 0]);
+        }
+        Words::Announcement => {
+            frame.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+            frame.extend(source.0);
+            frame.extend(address);
+            frame.extend([0; 6]);
+            frame.extend(address);
+        }
     }
-    frame.extend_from_slice(&mark.sent.to_be_bytes());
-    frame.extend_from_slice(&mark.passage.to_be_bytes());
-    frame.extend_from_slice(&mark.vlan.to_be_bytes());
+    frame.extend(number.to_be_bytes());
     frame
 }
 
-/// The mark of a frame that [`build`] made, with or without a tag by now.
-pub(crate) fn mark_of(frame: &[u8]) -> Option<Mark> {
-    let (_, mark) = frame.split_at_checked(frame.len().checked_sub(MARK_LEN)?)?;
-    Some(Mark {
-        sent: u64::from_be_bytes(mark[..8].try_into().ok()?),
-        passage: u64::from_be_bytes(mark[8..16].try_into().ok()?),
-        vlan: u16::from_be_bytes(mark[16..].try_into().ok()?),
-    })
+fn tag_len(frame: &[u8]) -> usize {
+    if frame.get(12..14) == Some(&[0x81, 0]) { TAG_LEN } else { 0 }
 }
 
-/// The same frame on another way through the mesh, perhaps in another VLAN.
-pub(crate) fn remark(frame: &mut [u8], passage: u64, vlan: u16) {
-    let at = frame.len() - MARK_LEN + 8;
-    frame[at..at + 8].copy_from_slice(&passage.to_be_bytes());
-    frame[at + 8..].copy_from_slice(&vlan.to_be_bytes());
+/// The number of a frame that [`build`] made, with or without a tag by now.
+pub(crate) fn number_of(frame: &[u8]) -> Option<u64> {
+    let number = frame.get(NUMBER_AT + tag_len(frame)..)?.first_chunk()?;
+    Some(u64::from_be_bytes(*number))
+}
+
+/// What real networks do to a frame that they carry: pad it, complete its checksum.
+pub(crate) fn wear(frame: &mut Vec<u8>, dice: &mut Dice) {
+    let tag = tag_len(frame);
+    if dice.chance(500) && frame.len() < LEAST + tag {
+        frame.resize(LEAST + tag, 0);
+    }
+    let is_udp = frame.get(12 + tag..14 + tag) == Some(&[0x08, 0x00]);
+    if is_udp && dice.chance(500) {
+        frame[CHECKSUM_AT + tag..NUMBER_AT + tag].copy_from_slice(&[0xc0, 0xde]);
+    }
+}
+
+/// Which entry into the mesh a frame on a cable came by, where cables carry what is still to be done to it:
+/// what a real one does not look at, either.
+pub(crate) fn ticket(passage: u64) -> [u8; VNET_HEADER_LEN] {
+    let mut ticket = [0; VNET_HEADER_LEN];
+    ticket[..8].copy_from_slice(&passage.to_be_bytes());
+    ticket
+}
+
+/// The passage of a [`ticket`].
+pub(crate) fn passage_of(ticket: &[u8; VNET_HEADER_LEN]) -> u64 {
+    let (passage, _) = ticket.split_first_chunk().expect("it is longer");
+    u64::from_be_bytes(*passage)
 }

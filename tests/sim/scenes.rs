@@ -1,11 +1,15 @@
 //! The small worlds that are looked at in every order of events.
 
 use std::env;
+use std::time::Duration;
 
 use lab::Ring;
 use libtest_mimic::{Completion, Failed, Trial};
 use mesh::engine::Heard;
 
+use crate::plan::{Plan, Round, Step, Theme};
+use crate::seeds;
+use crate::shapes::{Run, Shape};
 use crate::small::Happening::{Close, Flood, Hear, Open, Restart};
 use crate::small::{Explored, Small, explore};
 
@@ -155,5 +159,43 @@ pub(crate) fn trials() -> Vec<Trial> {
             Ok(Completion::Completed)
         })
     };
-    WORLDS.iter().map(trial).collect()
+    let mut trials: Vec<Trial> = WORLDS.iter().map(trial).collect();
+    let name = "frames that have gone around outside are known, in a VLAN too";
+    trials.push(Trial::ignorable_test(name, || {
+        if let Some(reason) = Ring::Sim.unselected() {
+            return Ok(Completion::ignored_with(reason));
+        }
+        for vlan in [0, 10] {
+            let mut returned = 0;
+            for seed in 0..10 {
+                returned += seeds::run(&looped(seed, vlan), false)?.watch.returned;
+            }
+            println!("{returned} were");
+            if returned == 0 {
+                return Err(Failed::from(format!("none was, in VLAN {vlan}")));
+            }
+        }
+        Ok(Completion::Completed)
+    }));
+    trials
+}
+
+/// A ring of nodes. Two of them have ports to a network each, which are joined while all talk.
+fn looped(seed: u64, vlan: u16) -> Plan {
+    let delay = [Duration::from_millis(2); 2];
+    let steps = vec![(Duration::from_millis(700), Step::Join { a: (0, 1), b: (2, 1) })];
+    let length = Duration::from_secs(4);
+    Plan {
+        seed,
+        shape: Shape::Ring,
+        theme: Theme::Loops,
+        nodes: 4,
+        cables: (0..4).map(|node| Run { ends: [node, (node + 1) % 4], delay }).collect(),
+        ports: vec![vec![vlan, vlan]; 4],
+        stations: (0..8).map(|station| (station % 4, 1)).collect(),
+        is_lazy: false,
+        is_cramped: false,
+        ageing: Duration::from_secs(300),
+        rounds: vec![Round { steps, length, stays_joined: true, ..Round::default() }],
+    }
 }

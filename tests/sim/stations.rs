@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ether::MacAddr;
 
-use crate::frame::{Mark, Words, build};
+use crate::frame::{Words, build};
 use crate::node::Node;
 use crate::watch::mac;
 use crate::world::{Event, World};
@@ -46,17 +46,12 @@ impl World {
         self.stations[station].spoke = self.now;
         let Station { at, also, .. } = self.stations[station];
         for place in [Some(at), also].into_iter().flatten() {
-            let vlan = self.vlan_at(place);
-            let frame = build(mac(station), words, Mark { sent, passage: 0, vlan });
+            let frame = build(mac(station), words, sent);
             for (node, port) in self.segment_of(place) {
                 self.handle(Event::Enter { node, port, frame: frame.as_slice().into() });
             }
         }
         sent
-    }
-
-    pub(crate) fn vlan_at(&self, (node, place): (usize, usize)) -> u16 {
-        self.nodes[node].vlans[place]
     }
 
     pub(crate) fn start_talking(&mut self) {

@@ -14,6 +14,11 @@ use mesh::record::{Record, Slot, Version};
 use crate::node::Node;
 use crate::notary::Notary;
 
+/// How often a frame of a station is flooded through the mesh at most, where all ports by which it came in
+/// lead to networks: once for each of two by which it came in first, before either knew of the other's
+/// flood, and as often again by those who had not heard of it yet when it had gone around.
+const FLOODS: u32 = 4;
+
 /// One entry of a frame into the mesh.
 #[derive(Debug, Clone)]
 pub(crate) struct Passage {
@@ -42,6 +47,10 @@ pub(crate) struct Watch {
     pub(crate) said: Duration,
     pub(crate) messages: u64,
     pub(crate) frames: u64,
+    /// Frames that nodes found to have gone around outside.
+    pub(crate) returned: u64,
+    /// How often each frame was flooded of those that came in by ports of networks alone.
+    flooded: BTreeMap<u64, Option<u32>>,
     pub(crate) events: u64,
     pub(crate) broken: Option<String>,
 }
@@ -56,6 +65,10 @@ impl Watch {
 
     /// A frame comes in at an access port; its number from now on.
     pub(crate) fn enter(&mut self, sent: u64, at: (usize, u32), vlan: u16, blocked: bool) -> u64 {
+        if at.1 == Node::access(0) {
+            // What a guest repeats it may have said elsewhere before it moved.
+            self.flooded.insert(sent, None);
+        }
         self.passages.push(Passage {
             sent,
             at,
@@ -78,8 +91,16 @@ impl Watch {
             Reach::Flood { .. } => 2 * cables,
             Reach::Unicast { .. } | Reach::Node { .. } => usize::from(hops) + 1,
         };
-        if let Some(passage) = self.passage_mut(number) {
-            passage.most = most;
+        let Some(passage) = self.passage_mut(number) else { return };
+        passage.most = most;
+        let (sent, at) = (passage.sent, passage.at);
+        if let (Reach::Flood { .. }, Some(count)) =
+            (reach, self.flooded.entry(sent).or_insert(Some(0)))
+        {
+            *count += 1;
+            if *count > FLOODS {
+                self.fail("I15", || format!("frame {sent} is flooded again and again by {at:?}"));
+            }
         }
     }
 

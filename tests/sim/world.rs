@@ -16,7 +16,7 @@ use segment::Route;
 
 use crate::cables::{Cable, Cargo};
 use crate::dice::Dice;
-use crate::frame::{mark_of, remark};
+use crate::frame::{number_of, passage_of, ticket, wear};
 use crate::node::{Node, Use};
 use crate::plan::Plan;
 use crate::share::Share;
@@ -285,7 +285,7 @@ impl World {
         switch.follow(&mut Share::default(), clock);
         let probes: Vec<_> = std::iter::from_fn(|| switch.poll_probe()).collect();
         for (port, frame) in probes {
-            self.leave(node, port.0, &frame);
+            self.leave(node, port.0, None, &frame);
         }
         self.relay_held(node, clock);
         self.hear_events(node);
@@ -300,12 +300,18 @@ impl World {
             && let Some(held) = switch.poll_held(clock)
         {
             let mut share = Share::default();
+            let blocked = switch.bridge.is_blocked(held.port);
             let route = switch.handle_held(&held, &mut share, clock);
-            let passage = mark_of(&held.bytes).map_or(u64::MAX, |mark| mark.passage);
-            self.trace(|| format!("n{node} held {passage}: {}", outcome(&route, &share)));
+            let number = number_of(&held.bytes).expect("the world made it");
+            let Use::Access(place) = self.nodes[node].used_as(held.port.0) else { continue };
+            let vlan = self.nodes[node].vlans[place];
+            let passage = self.watch.enter(number, (node, held.port.0), vlan, blocked);
+            self.trace(|| {
+                format!("n{node} held frame {number} as {passage}: {}", outcome(&route, &share))
+            });
             if let Ok(route) = route {
                 self.watch.begin(passage, route.reach, route.hops, self.cables.len());
-                self.hand_out(node, &held.bytes, route, &share);
+                self.hand_out(node, Some(passage), &held.bytes, route, &share);
             }
         }
     }
@@ -367,26 +373,26 @@ impl World {
             if let Ok(route) =
                 switch.handle_own(PortId(port), (frame, &VnetHeader::PLAIN), &mut share, clock)
             {
-                self.hand_out(node, frame, route, &share);
+                self.hand_out(node, None, frame, route, &share);
             }
             self.rouse(node);
             return;
         }
-        let mut frame = frame.to_vec();
-        let mark = mark_of(&frame).expect("the world made it");
-        let passage = self.watch.enter(mark.sent, (node, port), vlan, blocked);
-        remark(&mut frame, passage, vlan);
-        let route =
-            switch.handle_own(PortId(port), (&frame, &VnetHeader::PLAIN), &mut share, clock);
+        let number = number_of(frame).expect("the world made it");
+        let passage = self.watch.enter(number, (node, port), vlan, blocked);
+        let route = switch.handle_own(PortId(port), (frame, &VnetHeader::PLAIN), &mut share, clock);
         self.trace(|| {
-            let header = ether::FrameHeader::parse(&frame).expect("the world made it");
+            let header = ether::FrameHeader::parse(frame).expect("the world made it");
             let (from, to) = (header.source, header.destination);
-            let what = format!("frame {} as {passage}, {from} to {to}", mark.sent);
+            let what = format!("frame {number} as {passage}, {from} to {to}");
             format!("n{node} port {port}: {what}: {}", outcome(&route, &share))
         });
+        if route == Err(DropReason::Returned) {
+            self.watch.returned += 1;
+        }
         if let Ok(route) = route {
             self.watch.begin(passage, route.reach, route.hops, self.cables.len());
-            self.hand_out(node, &frame, route, &share);
+            self.hand_out(node, Some(passage), frame, route, &share);
         }
         self.rouse(node);
     }
@@ -396,32 +402,39 @@ impl World {
         let clock = self.clock(node);
         let Some(switch) = &mut self.nodes[node].switch else { return };
         let mut share = Share::default();
-        let RecordHeader { ingress, hops, reach, .. } = *header;
+        let RecordHeader { ingress, hops, reach, vnet } = *header;
+        let passage = vnet.as_ref().map(passage_of);
         let origin = Route { ingress, hops, reach };
         let route = switch.handle_from_cable(PortId(port), origin, frame, &mut share, clock);
-        self.trace(|| {
-            let passage = mark_of(frame).map(|mark| mark.passage);
-            format!("n{node} link {port}: {passage:?}: {}", outcome(&route, &share))
-        });
+        self.trace(|| format!("n{node} link {port}: {passage:?}: {}", outcome(&route, &share)));
         if let Ok(route) = route {
-            self.hand_out(node, frame, route, &share);
+            self.hand_out(node, passage, frame, route, &share);
         }
     }
 
-    fn hand_out(&mut self, node: usize, frame: &[u8], route: Route, share: &Share) {
+    /// Lets a frame leave. A probe has no passage.
+    fn hand_out(
+        &mut self,
+        node: usize,
+        passage: Option<u64>,
+        frame: &[u8],
+        route: Route,
+        share: &Share,
+    ) {
         for (port, tag) in &share.0 {
             let mut out = Vec::with_capacity(frame.len() + 4);
             if tag.apply(VnetHeader::PLAIN, frame, &mut out).is_err() {
                 continue;
             }
             match self.nodes[node].used_as(*port) {
-                Use::Access(_) => self.leave(node, *port, &out),
+                Use::Access(_) => self.leave(node, *port, passage, &out),
                 Use::Cable(cable, end) => {
-                    if let Some(mark) = mark_of(&out).filter(|_| !Probe::is_probe(frame)) {
-                        self.watch.copy(mark.passage);
+                    if let Some(passage) = passage {
+                        self.watch.copy(passage);
                     }
                     let Route { ingress, hops, reach } = route;
-                    let header = RecordHeader { ingress, hops, reach, vnet: None };
+                    let vnet = passage.map(ticket);
+                    let header = RecordHeader { ingress, hops, reach, vnet };
                     self.send_frame(cable, end, &header, &out);
                 }
                 Use::Free => {}
@@ -430,14 +443,13 @@ impl World {
     }
 
     /// A frame leaves by an access port.
-    fn leave(&mut self, node: usize, port: u32, frame: &[u8]) {
-        if !Probe::is_probe(frame) {
+    fn leave(&mut self, node: usize, port: u32, passage: Option<u64>, frame: &[u8]) {
+        if let Some(passage) = passage {
             let Use::Access(place) = self.nodes[node].used_as(port) else { return };
             let vlan = self.nodes[node].vlans[place];
             let Some(switch) = &self.nodes[node].switch else { return };
             let blocked = switch.bridge.is_blocked(PortId(port));
-            let Some(mark) = mark_of(frame) else { return };
-            self.watch.deliver(mark.passage, (node, port), vlan, blocked);
+            self.watch.deliver(passage, (node, port), vlan, blocked);
         }
         let joined: Vec<(usize, u32)> = self
             .segments
@@ -450,6 +462,10 @@ impl World {
         for (node, port) in joined {
             let takes = Duration::from_micros(200);
             let later = self.dice.time(takes, takes * 8);
+            let mut frame = frame.to_vec();
+            if passage.is_some() {
+                wear(&mut frame, &mut self.dice);
+            }
             let frame = frame.into();
             self.schedule(self.now + later, Event::Enter { node, port, frame });
         }
