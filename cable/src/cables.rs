@@ -57,7 +57,8 @@ const REMEMBERED: usize = 256;
 /// Events that may wait for the data plane. Full: the cable that has one waits.
 const EVENTS: usize = 64;
 
-/// A cable of this node, shown as `c1`. Never used twice in one run of a node.
+/// A cable of this node, shown as `c1`. Never used twice in one run of a node; a kept cable has the same
+/// one in the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CableId(u32);
 
@@ -216,9 +217,13 @@ impl Cables {
             newcomers: RefCell::default(),
             news: RefCell::default(),
         });
+        let highest = kept.iter().filter_map(Kept::id).max();
+        shared.next_id.set(highest.map_or(1, |id| id.0 + 1));
         for kept in kept {
+            let id = kept.id().filter(|id| !shared.entries.borrow().contains_key(id));
+            let id = id.unwrap_or_else(|| shared.new_id());
             match kept.target() {
-                Ok(target) => drop(shared.keep(target, Keep::Always)),
+                Ok(target) => shared.keep(id, target, Keep::Always),
                 Err(err) => tracing::warn!(%err, "a kept cable is not dialled"),
             }
         }
@@ -262,7 +267,7 @@ impl Cables {
         }
         let known = || {
             let entry = shared.find(|entry| entry.target() == Some(&target))?;
-            entry.wake.notify_one();
+            entry.begin_anew();
             Some((entry.id, false))
         };
         if let Some(known) = known() {
@@ -282,12 +287,25 @@ impl Cables {
         if dialled >= DIALLED {
             return Err(CableError::TooMany);
         }
+        let id = shared.new_id();
         if keep == Keep::Always {
             let mut kept = shared.kept();
-            kept.push(Kept::of(&target));
+            kept.push(Kept::of(id, &target));
             shared.save(&kept)?;
         }
-        Ok((shared.keep(target, keep), true))
+        shared.keep(id, target, keep);
+        Ok((id, true))
+    }
+
+    /// The cable that serves a member which has dialled it, if this node keeps none to that member
+    /// itself: another one would lead to the same node.
+    pub fn dialled_by_member(&self, target: &Target) -> Option<CableId> {
+        let shared = &self.shared;
+        let key = shared.trust.latest_key(target.member_key()?);
+        if shared.find(|entry| entry.target() == Some(target)).is_some() {
+            return None;
+        }
+        shared.find(|entry| entry.serves(key)).map(|entry| entry.id)
     }
 
     /// What members say of where they can be reached.
@@ -404,7 +422,7 @@ impl Shared {
     fn kept(&self) -> Vec<Kept> {
         let entries = self.entries.borrow();
         let kept = entries.values().filter(|entry| entry.keep() == Keep::Always);
-        kept.filter_map(|entry| entry.target()).map(Kept::of).collect()
+        kept.filter_map(|entry| Some(Kept::of(entry.id, entry.target()?))).collect()
     }
 
     /// Where a target is now, in the order in which to try.
@@ -422,12 +440,10 @@ impl Shared {
     }
 
     /// Starts to dial a target for ever.
-    fn keep(self: &Rc<Self>, target: Target, keep: Keep) -> CableId {
-        let id = self.new_id();
+    fn keep(self: &Rc<Self>, id: CableId, target: Target, keep: Keep) {
         let entry = Rc::new(Entry::dialled(id, target.clone(), keep));
         self.entries.borrow_mut().insert(id, entry.clone());
         tokio::task::spawn_local(dial::keep_up(self.clone(), entry, target));
-        id
     }
 
     /// Takes a cable off the lists, on disk first.

@@ -12,7 +12,13 @@ use crate::wire::WireArguments;
 #[command(name = "vdecable", version, max_term_width = 100)]
 pub(crate) struct Cli {
     /// The node to talk to, by name
-    #[arg(long, value_name = "NAME", default_value = "default", global = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "default",
+        global = true,
+        conflicts_with = "control"
+    )]
     pub(crate) node: String,
 
     /// The node to talk to, by its control socket
@@ -113,11 +119,17 @@ pub(crate) enum Command {
         /// Forget the cable when the node ends
         #[arg(long)]
         once: bool,
+        /// Also beside one that the member has dialled
+        #[arg(long)]
+        parallel: bool,
         /// How long to wait for it to come up; the node goes on trying afterwards
         #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
         wait: Duration,
     },
-    /// Pull a cable out and forget it
+    /// Pull a cable out and forget it, on both ends
+    ///
+    /// The id of a cable that is kept stays the same; one that a peer dials gets another when the node
+    /// starts anew.
     Disconnect {
         /// Id (c1), address, name or key of the peer
         cable: String,

@@ -21,6 +21,10 @@ use crate::ping::Echoes;
 /// How often a cable is looked at while it comes up.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// For how long a refusal must last before nobody waits for the end of it: news of who was let in are
+/// on their way for less.
+const REFUSED: Duration = Duration::from_secs(1);
+
 /// Runs one command.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Plug { sock, descr, max_frame } = &cli.command {
@@ -34,8 +38,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             let host = ssh::Host::new(&ssh, address, &remote)?;
             return ssh::connect(&mut client, &host, wait, cli.json);
         }
-        Command::Connect { address, once, wait, .. } => {
-            return connect(&mut client, Request::Connect { address, once }, wait, cli.json);
+        Command::Connect { address, once, parallel, wait, .. } => {
+            let request = Request::Connect { address, once, parallel };
+            return connect(&mut client, request, wait, cli.json);
         }
         Command::Join { token, name, wait } => {
             return membership::join(&mut client, token, name, wait, cli.json);
@@ -151,13 +156,23 @@ fn await_cable(
 ) -> anyhow::Result<ExitCode> {
     let deadline = now() + wait;
     let mut told = None;
+    let mut refused = None;
     loop {
         let cable = look_at(client, id)?;
         let settled = matches!(cable.state, CableState::Up | CableState::Standby);
-        if settled || now() >= deadline {
+        refused = if cable.refused && !settled { refused.or_else(|| Some(now())) } else { None };
+        let is_refused = refused.is_some_and(|since| now() - since >= REFUSED);
+        if settled || is_refused || now() >= deadline {
             if as_json {
-                show(&json(&cable));
+                show_cable(&cable, Some(created));
             } else {
+                if settled && !created && !cable.dialled_here {
+                    let peer = cable.peer.as_deref().unwrap_or("the peer");
+                    eprintln!(
+                        "there already: {peer} has dialled and keeps it; another one beside it: \
+                         vdecable connect --parallel"
+                    );
+                }
                 show(&render::cables(std::slice::from_ref(&cable)));
                 if !settled {
                     show("the node keeps trying; vdecable status shows how it goes\n");
@@ -179,6 +194,19 @@ fn await_cable(
         }
         pause();
     }
+}
+
+/// A cable as one object.
+fn show_cable(cable: &CableStatus, created: Option<bool>) {
+    #[derive(serde::Serialize)]
+    struct Shown<'a> {
+        kind: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        created: Option<bool>,
+        #[serde(flatten)]
+        cable: &'a CableStatus,
+    }
+    show(&json(&Shown { kind: "cable", created, cable }));
 }
 
 /// Shows events until the node or the reader ends.

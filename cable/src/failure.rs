@@ -219,6 +219,22 @@ impl Failure {
         }
     }
 
+    /// Whether one of the two ends does not let the other in, which only people change.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::PeerUntrusted(..)
+                | Self::PeerRevoked(..)
+                | Self::PeerExpired(..)
+                | Self::Refused(_)
+                | Self::RefusedRevoked(_)
+                | Self::RefusedExpired(_)
+                | Self::Version(_)
+                | Self::Closed(CloseCode::OwnKey | CloseCode::Untrusted | CloseCode::Version)
+                | Self::Local(CloseCode::OwnKey | CloseCode::Untrusted | CloseCode::Version)
+        )
+    }
+
     /// One sentence: why.
     pub fn reason(&self) -> String {
         match self {

@@ -8,10 +8,13 @@ mod plug;
 mod wire;
 
 use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
+use control::path::Surroundings;
 use control::transport::AskError;
 
 fn main() -> ExitCode {
@@ -75,7 +78,15 @@ fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
                         "run as the user who started the node ({path} is closed to you), or have it started with --view-group or --control-group"
                     )
                 }
-                _ => "start vdenode, or name the right one with --node or --control".to_owned(),
+                _ => match &nodes_beside(Path::new(path))[..] {
+                    [] => {
+                        "start vdenode, or name the right one with --node or --control".to_owned()
+                    }
+                    others => format!(
+                        "start vdenode, or name the right one; these answer: {}",
+                        others.join(", ")
+                    ),
+                },
             };
             (3, control::Failure::new("no node answers", format!("{path}: {source}"), fix))
         }
@@ -86,6 +97,32 @@ fn describe(err: &anyhow::Error) -> (u8, control::Failure) {
         Some(AskError::Broken { path, source }) => (1, broken(path, source)),
         None => (1, control::Failure::new("failed", format!("{err:#}"), "")),
     }
+}
+
+/// The nodes that answer at control sockets beside one, as the flags that name them.
+fn nodes_beside(path: &Path) -> Vec<String> {
+    /// As many as one looks through.
+    const MOST: usize = 8;
+    let Some(directory) = path.parent() else { return Vec::new() };
+    let surroundings = Surroundings::of_this_process(rustix::process::geteuid().is_root());
+    let sockets = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut sockets: Vec<PathBuf> = sockets.map(|entry| entry.path()).collect();
+    sockets.retain(|socket| {
+        socket.extension().is_some_and(|ext| ext == "ctl")
+            && match UnixStream::connect(socket) {
+                Ok(_) => true,
+                Err(err) => err.kind() == io::ErrorKind::PermissionDenied,
+            }
+    });
+    sockets.sort();
+    let flags = sockets.into_iter().map(|socket| {
+        let name = socket.file_stem().and_then(|name| name.to_str());
+        match name.filter(|name| surroundings.control(name).as_ref() == Some(&socket)) {
+            Some(name) => format!("--node {name}"),
+            None => format!("--control {}", socket.display()),
+        }
+    });
+    flags.take(MOST).collect()
 }
 
 fn broken(path: &str, source: &io::Error) -> control::Failure {

@@ -8,11 +8,20 @@ use control::message::Failure;
 use control::network::{Ping, PingSummary};
 use control::transport::{AskError, Client};
 use control::{Answer, Request, render};
+use serde::Serialize;
 
 use crate::commands::{json, now, show, surprise};
 
 /// Echoes kept for the summary when they go on until interrupted; of more, the oldest are forgotten.
 const MAX_KEPT: usize = 100_000;
+
+/// A summary as an object that says what it is, as every answer does.
+#[derive(Serialize)]
+struct Shown<'a> {
+    kind: &'static str,
+    #[serde(flatten)]
+    summary: &'a PingSummary,
+}
 
 /// What is asked, and how often.
 #[derive(Debug)]
@@ -50,7 +59,11 @@ impl Echoes {
             }
         }
         let Some(summary) = PingSummary::of(echoes) else { return Err(surprise()) };
-        show(&if as_json { json(&summary) } else { render::ping_summary(&summary) });
+        show(&if as_json {
+            json(&Shown { kind: "ping", summary: &summary })
+        } else {
+            render::ping_summary(&summary)
+        });
         Ok(if summary.answered > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

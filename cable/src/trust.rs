@@ -181,7 +181,7 @@ impl Trust {
     }
 
     /// Seconds since 1970, for what ends by the calendar.
-    pub(crate) fn now(&self) -> u64 {
+    pub fn now(&self) -> u64 {
         self.calendar.now()
     }
 
@@ -347,6 +347,11 @@ impl Trust {
     /// Forgets that a peer did not trust us: it does now.
     pub fn forget_refusals_by(&self, address: SocketAddr) {
         self.inner().refusals.retain(|r| r.by != Refuser::Peer || r.address.ip() != address.ip());
+    }
+
+    /// Forgets that peers did not trust us: this node is in another mesh now, or in it again.
+    pub(crate) fn forget_refusals_by_peers(&self) {
+        self.inner().refusals.retain(|refusal| refusal.by != Refuser::Peer);
     }
 
     /// The refusals, newest first.

@@ -9,7 +9,9 @@ use std::time::Duration;
 use cable::cables::Attempt;
 use cable::trust::{InviteView, MemberView, Offer, RotationError};
 use cable::{PublicKey, Target, Token, Trust};
-use control::membership::{AttemptStatus, InviteStatus, MemberStatus, NewInvitation, TokenText};
+use control::membership::{
+    AttemptStatus, InviteStatus, MemberStatus, NewInvitation, OwnMembership, TokenText,
+};
 use control::network::NodeStatus;
 use control::{Answer, Failure, Request};
 use mesh::NodeKey;
@@ -408,6 +410,21 @@ fn parse_roles(what: &str, texts: &[String]) -> Result<Roles, Failure> {
 
 fn words(roles: Roles) -> Vec<String> {
     roles.names().into_iter().map(str::to_owned).collect()
+}
+
+/// What this node is in its mesh.
+pub(crate) fn own(shard: &Shard) -> Option<OwnMembership> {
+    let (key, members) = (shard.identity.public(), shard.trust.members());
+    let own = members.iter().find(|member| member.key == key)?;
+    let status = member_status(&own.standing, shard.trust.now())?;
+    let is_member = |member: &&MemberView| matches!(member.standing, Standing::Member(_));
+    Some(OwnMembership {
+        name: own.name.clone(),
+        state: status.state,
+        roles: status.roles,
+        members: members.iter().filter(is_member).count(),
+        next_key: shard.trust.next_key(key).map(|next| next.to_string()),
+    })
 }
 
 /// What the roster says of a node.

@@ -6,10 +6,11 @@ use std::time::Duration;
 use cable::cables::{CableError, Keep};
 use cable::{CableId, PublicKey, Target};
 use control::message::MAX_PING_WAIT_MS;
+use control::status::{CableState, CableStatus};
 use control::{Answer, Failure, Request};
 use mesh::roster::Standing;
 
-use crate::driver::Shard;
+use crate::driver::{Shard, now};
 use crate::readings::{self, Reading};
 use crate::{gateway, membership, status, wire};
 
@@ -37,7 +38,9 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
         Request::Events { .. } => Answer::Events,
         Request::Trust { key, name } => trust(shard, &key, name).await?,
         Request::Untrust { key } => untrust(shard, &key).await?,
-        Request::Connect { address, once } => connect(shard, &address, once).await?,
+        Request::Connect { address, once, parallel } => {
+            connect(shard, &address, once, parallel).await?
+        }
         Request::Invite { .. }
         | Request::Invites
         | Request::Uninvite { .. }
@@ -45,7 +48,7 @@ pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Readin
         | Request::Revoke { .. }
         | Request::Leave { .. }
         | Request::RotateKey => membership::handle_request(shard, request).await?,
-        Request::Disconnect { cable } => disconnect(shard, &cable)?,
+        Request::Disconnect { cable } => disconnect(shard, &cable).await?,
         Request::Leases
         | Request::LeaseAdd { .. }
         | Request::LeaseRemove { .. }
@@ -104,7 +107,12 @@ async fn untrust(shard: &Shard, which: &str) -> Result<Answer, Failure> {
     Ok(Answer::Done { message: format!("trusted no more: {key}") })
 }
 
-async fn connect(shard: &Shard, address: &str, once: bool) -> Result<Answer, Failure> {
+async fn connect(
+    shard: &Shard,
+    address: &str,
+    once: bool,
+    parallel: bool,
+) -> Result<Answer, Failure> {
     let what = "no cable was made";
     membership::exchange_contacts(shard);
     let target: Target = shard.cables.target(address).map_err(|err| {
@@ -112,6 +120,9 @@ async fn connect(shard: &Shard, address: &str, once: bool) -> Result<Answer, Fai
             "write a member's name (vdecable nodes lists them), HOST, HOST:PORT or [IPV6]:PORT";
         Failure::new(what, err, fix)
     })?;
+    if let Some(cable) = shard.cables.dialled_by_member(&target).filter(|_| !parallel) {
+        return Ok(Answer::Cable { cable: cable.to_string(), created: false });
+    }
     let keep = if once { Keep::Once } else { Keep::Always };
     match shard.cables.connect(target, keep).await {
         Ok((cable, created)) => Ok(Answer::Cable { cable: cable.to_string(), created }),
@@ -140,13 +151,58 @@ pub(crate) fn pull_out(shard: &Shard, which: &str) -> Result<CableId, CableError
     Ok(cable)
 }
 
-fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
-    match pull_out(shard, which) {
-        Ok(cable) => Ok(Answer::Done { message: format!("cable {cable} pulled out") }),
-        Err(err) => Err(Failure::new(
-            "no cable was pulled out",
-            err,
-            "vdecable status lists the cables: give an id (c1), an address, a peer's name or key",
+/// How long after a cable was pulled out it is watched whether the peer dials another one: the peer does so
+/// at once or not at all.
+const WATCH: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(50);
+
+async fn disconnect(shard: &Shard, which: &str) -> Result<Answer, Failure> {
+    let before = shard.cables.statuses();
+    let cable = pull_out(shard, which).map_err(|err| {
+        let fix =
+            "vdecable status lists the cables: give an id (c1), an address, a peer's name or key";
+        Failure::new("no cable was pulled out", err, fix)
+    })?;
+    let mut message = format!("cable {cable} pulled out");
+    let id = cable.to_string();
+    if let Some(pulled) = before.into_iter().find(|before| before.id == id) {
+        message.extend(what_undoes(shard, &pulled).await);
+    }
+    Ok(Answer::Done { message })
+}
+
+/// How the two nodes of a cable that was pulled out are linked all the same, or will be.
+async fn what_undoes(shard: &Shard, pulled: &CableStatus) -> Option<String> {
+    let key = pulled.key.as_deref()?;
+    let peer = pulled.peer.as_deref().unwrap_or(key);
+    let own = shard.trust.name_of(shard.identity.public());
+    let own = own.unwrap_or_else(|| shard.identity.public().to_string());
+    let there = format!("on that host: vdecable disconnect {own}");
+    match pulled.state {
+        CableState::Up => {
+            let until = now() + WATCH;
+            loop {
+                let cables = shard.cables.statuses().into_iter();
+                let mut others = cables.filter(|other| other.key.as_deref() == Some(key));
+                if let Some(other) = others.find(|other| other.state == CableState::Up) {
+                    let (id, dialled) = (&other.id, other.dialled_here);
+                    let mend = if dialled { format!("vdecable disconnect {id}") } else { there };
+                    let whose = if dialled { "this node" } else { peer };
+                    return Some(format!(
+                        "\n{peer} is linked with this node all the same, by cable {id}, which {whose} \
+                         dials; for the two to be apart, {mend}"
+                    ));
+                }
+                if now() >= until {
+                    return None;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+        CableState::AwaitingPeer => Some(format!(
+            "\n{peer} could not be told, and will dial it again when it can; for the two to be apart, \
+             {there}"
         )),
+        _ => None,
     }
 }

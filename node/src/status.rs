@@ -9,7 +9,7 @@ use fabric::PortId;
 
 use crate::driver::{Shard, now};
 use crate::port::Port;
-use crate::wire;
+use crate::{membership, wire};
 
 /// The node as a whole.
 pub(crate) fn node(shard: &Shard) -> Status {
@@ -42,6 +42,7 @@ pub(crate) fn node(shard: &Shard) -> Status {
     Status {
         name: shard.name.clone(),
         key: shard.identity.public().to_string(),
+        mesh: membership::own(shard),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_seconds: now.saturating_duration_since(shard.started).as_secs_f64(),

@@ -37,12 +37,12 @@ fn strangers() -> (usize, usize, Duration) {
 
 /// Requests of which one octet is changed.
 const REQUESTS: [&str; 6] = [
-    r#"{"v":1,"cmd":"trace","target":"nobody","vlan":7}"#,
-    r#"{"v":1,"cmd":"ping","target":"nobody","octets":64,"wait_ms":1}"#,
-    r#"{"v":1,"cmd":"revoke","member":"nobody","with_admitted":true}"#,
-    r#"{"v":1,"cmd":"join","token":"vde1aaaaaaaaaaaaaaaaaaaaaaaa"}"#,
-    r#"{"v":1,"cmd":"macs","vlan":4094}"#,
-    r#"{"v":1,"cmd":"wire","target":{"cable":"c1"},"change":{"set":[]}}"#,
+    r#"{"v":1,"command":"trace","target":"nobody","vlan":7}"#,
+    r#"{"v":1,"command":"ping","target":"nobody","octets":64,"wait_ms":1}"#,
+    r#"{"v":1,"command":"revoke","member":"nobody","with_admitted":true}"#,
+    r#"{"v":1,"command":"join","token":"vde1aaaaaaaaaaaaaaaaaaaaaaaa"}"#,
+    r#"{"v":1,"command":"macs","vlan":4094}"#,
+    r#"{"v":1,"command":"wire","target":{"cable":"c1"},"change":{"set":[]}}"#,
 ];
 
 /// How much may be logged in all.
@@ -300,7 +300,7 @@ impl Target<'_> {
                         octets[place] ^= 1 << self.random.below(8);
                         [octets, b"\n".to_vec()].concat()
                     }
-                    0 => b"{\"v\":1,\"cmd\":\"nonsense\"}\n".to_vec(),
+                    0 => b"{\"v\":1,\"command\":\"nonsense\"}\n".to_vec(),
                     1 => [b"{\"".as_slice(), &noise, b"\n"].concat(),
                     _ => [noise.as_slice(), b"\n"].concat(),
                 };

@@ -25,6 +25,10 @@ pub(crate) fn trials(suite: Suite) -> Suite {
         .trial("two_nodes_cannot_share_their_state", &[], shared_state)
         .trial("a_name_that_no_interface_can_have_is_refused", &[], bad_tap_name)
         .trial("a_host_that_does_not_exist_makes_no_cable", &[], unknown_host)
+        .trial("a_refused_cable_is_told_of_when_it_is_refused", &[], refused_cable)
+        .trial("a_node_that_does_not_run_is_told_with_those_that_do", &[], other_nodes)
+        .trial("a_cable_that_is_dialled_again_is_told_of_when_it_is_pulled_out", &[], dialled_again)
+        .trial("what_commands_print_as_json_says_what_it_is", &[], kinds)
         .trial("two_plugs_of_one_user_share_a_numbered_port", &["vde_plug"], shared_port)
 }
 
@@ -105,6 +109,72 @@ fn unknown_host(scene: &Scene) -> Result<()> {
     ensure!(said.contains("no-such-host.invalid"), "the host is not named: {said}");
     ensure!(said.contains("spelling"), "nothing to do about it: {said}");
     ensure!(node.cables()?.is_empty(), "a cable was kept");
+    Ok(())
+}
+
+fn refused_cable(scene: &Scene) -> Result<()> {
+    let udp = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string();
+    let node = Setup::local("node").start(scene)?;
+    let _other = Setup::listening("other", &udp).start(scene)?;
+    let mut connect = command("timeout", None);
+    connect.arg("60").arg(built_program("vdecable")?).arg("--control").arg(node.control());
+    let output = output(connect.args(["connect", &udp, "--wait", "600"]))?;
+    let said = both(&output);
+    ensure!(output.status.code() == Some(FAILED), "it ended with {}: {said}", output.status);
+    ensure!(said.contains("not trust") && said.contains("keeps trying"), "{said}");
+    Ok(())
+}
+
+fn other_nodes(scene: &Scene) -> Result<()> {
+    let node = Setup::local("node").start(scene)?;
+    let mut ask = command(built_program("vdecable")?, None);
+    let nobody = node.control().with_file_name("nobody.ctl");
+    let answer = output(ask.arg("--control").arg(nobody).arg("status"))?;
+    let said = both(&answer);
+    ensure!(answer.status.code() == Some(3), "it ended with {}: {said}", answer.status);
+    ensure!(said.contains(&format!("--control {}", text(node.control()))), "{said}");
+    let both_ways = node.vdecable(&["--node", "node", "status"])?;
+    ensure!(both_ways.status.code() == Some(2), "two nodes are named: {}", both(&both_ways));
+    Ok(())
+}
+
+fn dialled_again(scene: &Scene) -> Result<()> {
+    let free =
+        || -> Result<String> { Ok(UdpSocket::bind("127.0.0.1:0")?.local_addr()?.to_string()) };
+    let a = Setup::listening("a", &free()?).start(scene)?;
+    let at_b = free()?;
+    let b = Setup::listening("b", &at_b).start(scene)?;
+    let token = a.ask(&["invite"])?;
+    b.ask(&["join", token.trim()])?;
+    // Each keeps one to the other, of which one stands by.
+    a.ask(&["connect", &at_b])?;
+    let serving = || -> Result<Option<String>> {
+        let cables = a.cables()?;
+        let mut up = cables.iter().filter(|cable| cable["state"] == "up");
+        let up = up.next().filter(|_| up.next().is_none());
+        Ok(up.and_then(|cable| Some(cable["id"].as_str()?.to_owned())))
+    };
+    let only = || Ok(serving()?.is_some());
+    lab::wait_until("one cable to serve", Duration::from_secs(10), only)?;
+    let said = a.ask(&["disconnect", &serving()?.unwrap_or_default()])?;
+    ensure!(said.contains("all the same") && said.contains("vdecable disconnect"), "{said}");
+    // That was the last one.
+    lab::wait_until("the other one to serve", Duration::from_secs(10), only)?;
+    let said = a.ask(&["disconnect", &serving()?.unwrap_or_default()])?;
+    ensure!(!said.contains("all the same") && a.cables_up()? == 0, "{said}");
+    Ok(())
+}
+
+fn kinds(scene: &Scene) -> Result<()> {
+    let node = Setup::local("node").start(scene)?;
+    let kind = |arguments: &[&str]| -> Result<serde_json::Value> {
+        let output = node.vdecable(&[&["--json"], arguments].concat())?;
+        let object: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        Ok(object["kind"].clone())
+    };
+    ensure!(kind(&["ping", "node", "-c", "1"])? == "ping", "ping");
+    ensure!(kind(&["connect", "127.0.0.1:9", "--wait", "0"])? == "cable", "connect");
+    ensure!(kind(&["status"])? == "status", "status");
     Ok(())
 }
 

@@ -169,6 +169,15 @@ impl Entry {
         self.state.set(State::Connecting);
     }
 
+    /// An operator wants it now: what it last failed of is not to be taken for news.
+    pub(super) fn begin_anew(&self) {
+        if matches!(self.state.get(), State::Retrying(_)) {
+            self.set_connecting();
+            *self.failure.borrow_mut() = None;
+        }
+        self.wake.notify_one();
+    }
+
     pub(super) fn set_standby(&self) {
         self.state.set(State::Standby);
         *self.failure.borrow_mut() = Some(Failure::Local(CloseCode::Duplicate));
@@ -254,6 +263,7 @@ impl Entry {
             },
             reason: failure.as_ref().map(Failure::reason),
             fix: failure.as_ref().and_then(|failure| failure.fix(own)),
+            refused: failure.as_ref().is_some_and(Failure::is_refusal),
             retry_in_seconds: match state {
                 State::Retrying(due) => Some(due.saturating_duration_since(now()).as_secs_f64()),
                 _ => None,

@@ -47,6 +47,9 @@ pub enum JoinError {
     /// It may not, or could not be put on record.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// It is its own invitation.
+    #[error("this node has made that invitation itself")]
+    Own,
     /// The token names no address.
     #[error("the invitation names no address")]
     NoAddress,
@@ -94,6 +97,9 @@ impl Cables {
     /// [`JoinError`]. This node is then in the mesh in which it was, unless only the cable failed.
     pub async fn join(&self, token: &Token, name: &str) -> Result<Joined, JoinError> {
         let shared = &self.shared;
+        if shared.trust.latest_key(token.inviter) == shared.own {
+            return Err(JoinError::Own);
+        }
         shared.trust.may_enter(token.mesh)?;
         if token.addresses.is_empty() {
             return Err(JoinError::NoAddress);
@@ -103,6 +109,7 @@ impl Cables {
             accepted.iter().map(|accepted| accepted.letter.clone()).collect();
         let entered = token.clone();
         let by = shared.trust.aside(move |trust| trust.enter(&entered, &letters)).await?;
+        shared.trust.forget_refusals_by_peers();
         shared.roster_changed();
         let at = accepted.iter().position(|accepted| accepted.letter.by == by);
         let Accepted { address, welcome, .. } =

@@ -14,7 +14,7 @@ use control::status::CableState;
 use control::transport::{AskError, Client};
 use control::{Answer, Failure, Request, message, render};
 
-use super::{json, now, pause, show, surprise};
+use super::{now, pause, show, show_cable, surprise};
 
 /// For how long an invitation made for this can be used: as long as somebody types a password.
 const EXPIRES: Duration = Duration::from_secs(600);
@@ -122,7 +122,7 @@ pub(super) fn connect(
 
     if is_member(client, &key)? {
         say("it belongs to this mesh already; plugging in a cable …");
-        let request = Request::Connect { address: key, once: false };
+        let request = Request::Connect { address: key, once: false, parallel: false };
         return super::connect(client, request, wait, as_json);
     }
     say("inviting it into this node's mesh …");
@@ -171,7 +171,7 @@ fn await_cable_of(
         let cable = cables.find(|c| c.key.as_deref() == Some(key) && c.state == CableState::Up);
         if let Some(cable) = cable {
             if as_json {
-                show(&json(&cable));
+                show_cable(&cable, None);
             } else {
                 show(&render::cables(std::slice::from_ref(&cable)));
             }

@@ -323,6 +323,13 @@ impl Trust {
         inner.mesh().map_or(key, |mesh| mesh.roster.latest_key(&key.into()).into())
     }
 
+    /// The key that is to follow one, as its holder says.
+    pub fn next_key(&self, key: PublicKey) -> Option<PublicKey> {
+        let inner = self.inner();
+        let next = inner.mesh().ok()?.roster.succession_of(&key.into())?;
+        (!next.retired).then(|| next.to.into())
+    }
+
     /// Whether a key is a member's, or is to be: by the key that it had at some time.
     pub(crate) fn is_key_of(&self, key: PublicKey, member: PublicKey) -> bool {
         let inner = self.inner();

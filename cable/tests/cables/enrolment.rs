@@ -325,6 +325,57 @@ fn membership_survives_a_restart_and_a_member_is_found_by_name() {
 }
 
 #[test]
+fn a_member_that_has_dialled_is_not_dialled_for_its_name() {
+    lab::run(async {
+        let a = Home::new().start_member("a");
+        let b = member(&a, Roles::SWITCH, "b").await;
+        until("the cable is up", || a.link_count() == 1).await;
+        let by_b = a.cables.statuses().remove(0);
+        assert!(!by_b.dialled_here);
+        let target = a.cables.target("b").unwrap();
+        let there = a.cables.dialled_by_member(&target).map(|cable| cable.to_string());
+        assert_eq!(there, Some(by_b.id));
+        // What b keeps itself is its own.
+        let target = b.cables.target("a").unwrap();
+        assert!(b.cables.dialled_by_member(&target).is_some(), "by its address, not its name");
+        b.cables.hear_contacts([(a.key, vec![a.address().to_string()])]);
+        b.cables.connect(target.clone(), cable::cables::Keep::Always).await.unwrap();
+        assert_eq!(b.cables.dialled_by_member(&target), None);
+    });
+}
+
+#[test]
+fn a_node_does_not_ask_itself_to_be_let_in() {
+    lab::run(async {
+        let a = Home::new().start_member("a");
+        let token = invite(&a, Roles::SWITCH);
+        let refused = a.cables.join(&token, "a").await;
+        assert!(matches!(refused, Err(JoinError::Own)), "{refused:?}");
+    });
+}
+
+#[test]
+fn who_is_let_in_again_is_told_nothing_of_the_refusal_before() {
+    lab::run(async {
+        let a = Home::new().start_member("a");
+        let b = member(&a, Roles::SWITCH, "b").await;
+        a.trust.revoke("b", false).unwrap();
+        a.cables.handle_trust_change();
+        let by_peer = || {
+            let refusals = b.trust.refusals();
+            refusals.iter().any(|refusal| refusal.by == cable::trust::Refuser::Peer)
+        };
+        until("b is refused", by_peer).await;
+        let cable = b.cables.statuses().remove(0);
+        assert!(cable.refused, "{cable:?}");
+        join(&b, &invite(&a, Roles::SWITCH), "b").await;
+        let cable = b.cables.statuses().remove(0);
+        assert!(!cable.refused && !by_peer(), "{cable:?}");
+        until("b is back", || b.link_count() == 1).await;
+    });
+}
+
+#[test]
 fn a_roster_on_disk_that_was_tampered_with_is_not_taken() {
     lab::run(async {
         let home = Home::new();

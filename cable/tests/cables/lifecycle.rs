@@ -263,3 +263,25 @@ fn a_target_is_dialled_by_one_cable_however_often_it_is_asked_for() {
         assert_eq!(a.cables.statuses().len(), 2);
     });
 }
+
+#[test]
+fn a_kept_cable_is_called_the_same_after_a_restart() {
+    lab::run(async {
+        let home = Home::new();
+        let a = home.start();
+        let mut made = Vec::new();
+        for port in 1..=3_u16 {
+            let target = format!("127.0.0.1:{port}").parse().unwrap();
+            made.push(a.cables.connect(target, Keep::Always).await.unwrap().0.to_string());
+        }
+        a.cables.disconnect(&made[0]).unwrap();
+        a.cables.shut_down().await;
+        drop(a);
+        let a = home.start();
+        let called: Vec<_> = a.cables.statuses().into_iter().map(|cable| cable.id).collect();
+        assert_eq!(called, made[1..]);
+        let target = "127.0.0.1:4".parse().unwrap();
+        let new = a.cables.connect(target, Keep::Always).await.unwrap().0.to_string();
+        assert!(!made[1..].contains(&new), "{new}");
+    });
+}

@@ -68,6 +68,21 @@ pub struct AttemptStatus {
     pub refused: Option<String>,
 }
 
+/// What this node is in its mesh.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnMembership {
+    /// What all members call it. The node's own name is for programs on its host.
+    pub name: String,
+    /// `member`, `expired`, or `revoked`.
+    pub state: String,
+    /// What it may do: `switch`, `gateway`, `admin`.
+    pub roles: Vec<String>,
+    /// How many members there are, this one included.
+    pub members: usize,
+    /// The key that it will have from its next start on.
+    pub next_key: Option<String>,
+}
+
 /// What the mesh's roster says of a node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberStatus {

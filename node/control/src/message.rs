@@ -103,6 +103,9 @@ pub enum Request {
         /// Whether it is forgotten when this node ends.
         #[serde(default)]
         once: bool,
+        /// Whether it is made although a cable that the member has dialled serves already.
+        #[serde(default)]
+        parallel: bool,
     },
     /// Invite another node into this one's mesh.
     Invite {
@@ -236,6 +239,25 @@ impl Request {
             _ => Right::Admin,
         }
     }
+
+    /// Whether its answer, which is short, may take seconds: another node, a disk or a resolver is
+    /// waited for.
+    pub fn waits(&self) -> bool {
+        matches!(
+            self,
+            Self::Ping { .. }
+                | Self::Connect { .. }
+                | Self::Disconnect { .. }
+                | Self::Trust { .. }
+                | Self::Untrust { .. }
+                | Self::Invite { .. }
+                | Self::Uninvite { .. }
+                | Self::Join { .. }
+                | Self::Revoke { .. }
+                | Self::Leave { .. }
+                | Self::RotateKey
+        )
+    }
 }
 
 /// What a node answers when it did what was asked.
@@ -290,7 +312,7 @@ pub enum Answer {
     Ping(Ping),
     /// Answer to [`Request::Events`]: they follow.
     Events,
-    /// A cable was made, or was there already.
+    /// A cable was made, or was there already, perhaps one that the member has dialled.
     Cable {
         /// Its id, for `disconnect`.
         cable: String,

@@ -33,6 +33,12 @@ pub fn status(status: &Status) -> String {
         ),
     );
     line("key", &status.key);
+    if let Some(mesh) = &status.mesh {
+        line("mesh", &membership::own(mesh, &status.key));
+        if let Some(next) = &mesh.next_key {
+            line("next key", &format!("{next}  (from the next start of this node on)"));
+        }
+    }
     line("vde", &status.vde_socket);
     line("listen", status.listen.as_deref().unwrap_or("no (--no-listen)"));
     let ports = match status.ports.is_empty() {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::gateway::GatewayStatus;
+use crate::membership::OwnMembership;
 use crate::wire::WireStatus;
 
 /// The node as a whole.
@@ -15,6 +16,9 @@ pub struct Status {
     pub name: String,
     /// Its public key in text form.
     pub key: String,
+    /// What it is in its mesh.
+    #[serde(default)]
+    pub mesh: Option<OwnMembership>,
     /// Version of the program.
     pub version: String,
     /// Process id.
@@ -120,7 +124,8 @@ pub enum CableState {
 /// One cable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CableStatus {
-    /// Short name for `disconnect`.
+    /// Short name for `disconnect`. Of a cable that is kept it stays the same; one that a peer dials
+    /// gets another at each start of this node.
     pub id: String,
     /// State.
     pub state: CableState,
@@ -128,6 +133,9 @@ pub struct CableStatus {
     pub reason: Option<String>,
     /// What to do about that reason, when something can be done.
     pub fix: Option<String>,
+    /// Whether one of the two ends does not let the other in, which only people change.
+    #[serde(default)]
+    pub refused: bool,
     /// Time until the next attempt.
     pub retry_in_seconds: Option<f64>,
     /// Whether this node dials (and keeps) it, as `connect` asks.

@@ -72,7 +72,8 @@ pub struct Feed {
 pub struct Limits {
     /// The longest request line, in octets.
     pub line: usize,
-    /// Answers that may be made and held for their readers at once, by all clients that share this.
+    /// Answers that may be made and held for their readers at once, by all clients that share this. Short
+    /// ones that must be [waited for](Request::waits) count from when they are there.
     pub answers: Arc<Semaphore>,
 }
 
@@ -123,19 +124,32 @@ where
             return Ok(());
         }
         let too_long = count > limits.line;
-        let Ok(place) = limits.answers.acquire().await else { return Ok(()) };
-        let outcome = if too_long {
+        let request = if too_long {
             Err(Failure::new(
                 "the request was not understood",
                 format!("the line is longer than {} octets", limits.line),
                 "send one JSON object a line",
             ))
         } else {
-            match message::decode_request(line.trim_ascii_end()) {
-                Ok(request) => handle(request).await,
-                Err(failure) => Err(failure),
+            message::decode_request(line.trim_ascii_end())
+        };
+        let place = async || limits.answers.acquire().await.ok();
+        let (outcome, place) = match request {
+            // Whoever waits for another node, a disk or a resolver keeps no answer from others.
+            Ok(request) if request.waits() => {
+                let outcome = handle(request).await;
+                (outcome, place().await)
+            }
+            request => {
+                let place = place().await;
+                let outcome = match request {
+                    Ok(request) => handle(request).await,
+                    Err(failure) => Err(failure),
+                };
+                (outcome, place)
             }
         };
+        let Some(place) = place else { return Ok(()) };
         let (outcome, feed) = match outcome {
             Ok(Reply::Answer(answer)) => (Ok(answer), None),
             Ok(Reply::Events(feed)) => (Ok(Answer::Events), Some(feed)),

@@ -10,6 +10,7 @@ use mesh::roster::AuthorError;
 pub(super) fn join_failure(what: &str, err: &JoinError) -> Failure {
     let fix = match err {
         JoinError::Roster(err) => return roster_failure(what, err),
+        JoinError::Own => "it is for another host: type it there",
         JoinError::NoAddress => "make a new one on a node that awaits cables",
         JoinError::Refused(_, refusal) => match refusal {
             JoinRefusal::Unknown | JoinRefusal::OtherMesh => {

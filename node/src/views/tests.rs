@@ -58,6 +58,7 @@ fn status(id: &str, key: NodeKey, state: CableState, reason: Option<&str>) -> Ca
         state,
         reason: reason.map(str::to_owned),
         fix: None,
+        refused: false,
         retry_in_seconds: None,
         dialled_here: true,
         address: "hostb:7667".into(),

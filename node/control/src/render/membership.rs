@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Table, duration, or_dash};
-use crate::membership::{AttemptStatus, InviteStatus, NewInvitation};
+use crate::membership::{AttemptStatus, InviteStatus, NewInvitation, OwnMembership};
 
 /// What to do with a new invitation; the line itself is apart from it.
 pub fn invitation(invitation: &NewInvitation) -> String {
@@ -29,6 +29,25 @@ pub fn invitation(invitation: &NewInvitation) -> String {
     out
 }
 
+/// What this node is in its mesh.
+pub(super) fn own(mesh: &OwnMembership, key: &str) -> String {
+    let short = key.get(..8).unwrap_or(key);
+    let (name, roles) = (&mesh.name, mesh.roles.join(", "));
+    match (mesh.state.as_str(), mesh.members) {
+        ("member", 0 | 1) => {
+            format!(
+                "alone in its own, as {name} ({roles}), key {short}; to let others in: vdecable invite"
+            )
+        }
+        ("member", members) => {
+            format!("{members} members, who call it {name} ({roles}), key {short}")
+        }
+        (state, _) => format!(
+            "none any more: {state}; was {name}, key {short}; to be let in again: vdecable join"
+        ),
+    }
+}
+
 /// The answer to `vdecable invites`.
 pub fn invites(invites: &[InviteStatus], attempts: &[AttemptStatus]) -> String {
     if invites.is_empty() && attempts.is_empty() {
@@ -51,6 +70,11 @@ pub fn invites(invites: &[InviteStatus], attempts: &[AttemptStatus]) -> String {
             ]);
         }
         out.push_str(&table.finish());
+        if invites.iter().any(|invite| invite.state == "void") {
+            out.push_str(
+                "void: whoever made it is no administrator any more, so that nobody can use it\n",
+            );
+        }
     }
     for attempt in attempts {
         let ago = duration(attempt.age_seconds);

@@ -1,7 +1,7 @@
 //! Golden screens: what a person sees.
 
 use super::*;
-use crate::membership::MemberStatus;
+use crate::membership::{InviteStatus, MemberStatus, OwnMembership};
 use crate::network::{CableDetail, Hop, NodeStatus, Trace};
 use crate::status::RefusedKey;
 
@@ -11,6 +11,7 @@ fn cable(state: CableState) -> CableStatus {
         state,
         reason: None,
         fix: None,
+        refused: false,
         retry_in_seconds: None,
         dialled_here: true,
         address: "hostb:7667".into(),
@@ -334,4 +335,49 @@ fn warnings_stand_out_among_events() {
     };
     assert_eq!(event(&heard("warning")), "?  warning: it happened\n");
     assert_eq!(event(&heard("info")), "?  it happened\n");
+}
+
+#[test]
+fn what_a_node_is_in_its_mesh_is_told_apart_from_its_own_name() {
+    let mesh = |state: &str, members, next_key: Option<&str>| Status {
+        name: "default".into(),
+        key: "abcdefghijkl".into(),
+        mesh: Some(OwnMembership {
+            name: "attic".into(),
+            state: state.into(),
+            roles: vec!["admin".into(), "gateway".into()],
+            members,
+            next_key: next_key.map(str::to_owned),
+        }),
+        ..Status::default()
+    };
+    let shown = status(&mesh("member", 3, Some("mnopqrst")));
+    let lines: Vec<_> = shown.lines().skip(1).take(3).collect();
+    assert_eq!(
+        lines,
+        [
+            "key       abcdefghijkl",
+            "mesh      3 members, who call it attic (admin, gateway), key abcdefgh",
+            "next key  mnopqrst  (from the next start of this node on)",
+        ]
+    );
+    let alone = status(&mesh("member", 1, None));
+    assert!(alone.contains("mesh      alone in its own, as attic") && !alone.contains("next key"));
+    let out = status(&mesh("revoked", 2, None));
+    assert!(out.contains("mesh      none any more: revoked; was attic"), "{out}");
+}
+
+#[test]
+fn an_invitation_that_nobody_can_use_any_more_says_why() {
+    let invite = |state: &str| InviteStatus {
+        id: "abcdefgh".into(),
+        by: "attic".into(),
+        state: state.into(),
+        used_by: None,
+        name: None,
+        roles: Vec::new(),
+        expires_in_seconds: None,
+    };
+    assert!(invites(&[invite("void")], &[]).contains("void: whoever made it is no administrator"));
+    assert!(!invites(&[invite("open")], &[]).contains("void"));
 }

@@ -186,3 +186,33 @@ fn a_client_that_stops_reading_holds_up_neither_others_nor_its_place() {
         assert_eq!(limits.answers.available_permits(), Limits::ANSWERS);
     });
 }
+
+#[test]
+fn those_who_wait_for_other_nodes_keep_no_answer_from_anybody() {
+    runtime().block_on(async {
+        let limits = Limits::of(Right::View);
+        let mut clients = Vec::new();
+        let ping = b"{\"v\":1,\"command\":\"ping\",\"target\":\"far\"}\n".as_slice();
+        let pings = std::iter::repeat_n(ping, 2 * Limits::ANSWERS);
+        for line in pings.chain([b"{\"v\":1,\"command\":\"id\"}\n".as_slice()]) {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            let limits = limits.clone();
+            tokio::spawn(async move {
+                serve(theirs, &limits, async |request| match request {
+                    Request::Id => Ok(Answer::Id { name: "n".into(), key: "k".into() }.into()),
+                    _ => std::future::pending().await,
+                })
+                .await
+            });
+            ours.write_all(line).await.unwrap();
+            tokio::task::yield_now().await;
+            clients.push(ours);
+        }
+        let mut answer = [0; 6];
+        let heard = clients.pop().unwrap();
+        let mut heard = tokio::io::BufReader::new(heard);
+        let read = heard.read_exact(&mut answer);
+        tokio::time::timeout(Duration::from_secs(5), read).await.expect("an answer").unwrap();
+        assert!(answer.starts_with(b"{"));
+    });
+}
