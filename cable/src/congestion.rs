@@ -2,7 +2,7 @@
 //!
 //! The frames inside are congestion controlled by their own stations, so on a short private path a
 //! second controller only adds delay: there the window is open (RFC 9484 section 10 allows it for
-//! tunnels of this kind). Everywhere else as much may be under way as the path is measured to
+//! tunnels of this kind) up to what the other host's receive buffer holds with ease. Everywhere else as much may be under way as the path is measured to
 //! deliver (`model.rs`). Which of the two it is shows after the first round trips.
 
 mod model;
@@ -24,6 +24,12 @@ const SHORT_PATH: Duration = Duration::from_millis(1);
 /// An open window. quinn does not pace above 2^32, and its 1 ms timer would cost more than
 /// a whole round trip here.
 const OPEN_WINDOW: u64 = 1 << 40;
+
+/// Octets that may be under way on a short path, where the window is this as long as so many are: what
+/// 10 Gbit/s deliver in 1.6 ms. A receiver that is short of processor time has them in its socket's
+/// buffer, where a full packet takes nearly twice its length; more would wait there for tens of
+/// milliseconds, and be lost in the end, while their senders hear of nothing.
+const OPEN_LIMIT: u64 = 2 << 20;
 
 /// Packets that may be sent before the first acknowledgement: 64, since frames come in bursts
 /// and the handshake has proved the path.
@@ -49,7 +55,7 @@ impl ControllerFactory for AutoConfig {
     fn build(self: Arc<Self>, _now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let initial_window = INITIAL_PACKETS * u64::from(current_mtu);
         let model = Model::new(initial_window, current_mtu);
-        Box::new(Auto { model, may_open: self.may_open, open: false })
+        Box::new(Auto { model, may_open: self.may_open, open: false, in_flight: 0 })
     }
 }
 
@@ -59,9 +65,15 @@ struct Auto {
     model: Model,
     may_open: bool,
     open: bool,
+    /// Octets under way: those of the last word of quinn, and what was sent since.
+    in_flight: u64,
 }
 
 impl Controller for Auto {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.in_flight = self.in_flight.saturating_add(bytes);
+    }
+
     fn on_ack(
         &mut self,
         now: Instant,
@@ -81,10 +93,11 @@ impl Controller for Auto {
     fn on_end_acks(
         &mut self,
         now: Instant,
-        _in_flight: u64,
+        in_flight: u64,
         app_limited: bool,
         _largest_packet_num_acked: Option<u64>,
     ) {
+        self.in_flight = in_flight;
         if !self.open {
             self.model.handle_batch(Batch { now, is_idle: app_limited });
         }
@@ -97,6 +110,7 @@ impl Controller for Auto {
         is_persistent_congestion: bool,
         lost_bytes: u64,
     ) {
+        self.in_flight = self.in_flight.saturating_sub(lost_bytes);
         if !self.open {
             self.model.handle_loss(now, sent, lost_bytes, is_persistent_congestion);
         }
@@ -107,7 +121,11 @@ impl Controller for Auto {
     }
 
     fn window(&self) -> u64 {
-        if self.open { OPEN_WINDOW } else { self.model.window() }
+        match self.open {
+            true if self.in_flight < OPEN_LIMIT => OPEN_WINDOW,
+            true => OPEN_LIMIT,
+            false => self.model.window(),
+        }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -123,9 +141,9 @@ impl Controller for Auto {
     }
 }
 
-/// Whether a window is the open one.
+/// Whether a window is that of a short path.
 pub fn is_open(window: u64) -> bool {
-    window == OPEN_WINDOW
+    window == OPEN_WINDOW || window == OPEN_LIMIT
 }
 
 /// The profile that a window shows: `open` or `measured`.
@@ -147,6 +165,29 @@ mod tests {
         for ip in ["192.0.2.1", "2001:db8::1", "::ffff:192.0.2.1", "100.64.0.1"] {
             assert!(!is_private(ip.parse().unwrap()), "{ip}");
         }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "an arbitrary instant to start from")]
+    fn on_a_short_path_no_more_is_under_way_than_a_receiver_can_hold() {
+        let (now, mut sent) = (Instant::now(), 0);
+        let model = Model::new(INITIAL_PACKETS * 1472, 1472);
+        let mut controller = Auto { model, may_open: true, open: true, in_flight: 0 };
+        // As quinn asks before each packet.
+        while sent + 1472 < controller.window() {
+            assert!(is_open(controller.window()), "unpaced");
+            controller.on_sent(now, 1472, sent / 1472);
+            sent += 1472;
+        }
+        assert!((OPEN_LIMIT - 1472..OPEN_LIMIT + 1472).contains(&sent), "{sent}");
+        assert!(is_open(controller.window()));
+
+        controller.on_end_acks(now, sent - 1472, false, None);
+        assert_eq!(controller.window(), OPEN_WINDOW);
+        controller.on_sent(now, 1472, 0);
+        assert_eq!(controller.window(), OPEN_LIMIT);
+        controller.on_congestion_event(now, now, false, 1472);
+        assert_eq!(controller.window(), OPEN_WINDOW, "what is lost is not under way");
     }
 
     #[test]
