@@ -82,6 +82,11 @@ impl Node {
         self.unreachable_since.is_none()
     }
 
+    /// What it adds to the fingerprint of the mesh.
+    fn share_of_digest(&self) -> u64 {
+        if self.is_reachable() { self.fingerprint } else { 0 }
+    }
+
     /// Whether the run that now supersedes the present one lives at the same time.
     fn is_duel(&mut self, instance: u64, now: Instant) -> bool {
         if self.superseded != Some(instance) {
@@ -127,6 +132,8 @@ pub(super) struct Database {
     index: BTreeMap<NodeKey, NodeIndex>,
     nodes: Vec<Option<Node>>,
     octets: usize,
+    /// See [`Self::digest`]; kept, for every beat asks.
+    digest: u64,
     max_nodes: usize,
     max_octets: usize,
 }
@@ -134,7 +141,14 @@ pub(super) struct Database {
 impl Database {
     pub(super) fn new(max_nodes: usize, max_octets: usize) -> Self {
         let max_nodes = max_nodes.clamp(2, usize::from(u16::MAX) - 1);
-        Self { index: BTreeMap::new(), nodes: Vec::new(), octets: 0, max_nodes, max_octets }
+        Self {
+            index: BTreeMap::new(),
+            nodes: Vec::new(),
+            octets: 0,
+            digest: 0,
+            max_nodes,
+            max_octets,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -174,9 +188,7 @@ impl Database {
 
     /// Stands for all that is known of the nodes that can be reached.
     pub(super) fn digest(&self) -> u64 {
-        self.iter()
-            .filter(|(_, node)| node.is_reachable())
-            .fold(0, |digest, (_, node)| digest ^ node.fingerprint)
+        self.digest
     }
 
     /// Judges a record of another node by what need not be verified.
@@ -218,10 +230,11 @@ impl Database {
                 return Judgement::Outdated;
             }
         }
-        if node.budget.take(now) {
-            Judgement::New
-        } else {
+        // What is taken in counts: whoever forges records in a node's name must not silence it.
+        if node.budget.is_spent(now) {
             Judgement::Refused(RefusalReason::TooMany)
+        } else {
+            Judgement::New
         }
     }
 
@@ -262,6 +275,8 @@ impl Database {
             return Ok(self.admit(record, state, now));
         };
         let node = self.nodes[usize::from(index.0)].as_mut().expect("the index is up to date");
+        node.budget.take(now);
+        let digest = node.share_of_digest();
         let mut installed = Installed {
             index,
             replaced: None,
@@ -305,11 +320,14 @@ impl Database {
         }
         self.octets += record.len();
         node.records.insert(record.slot, record);
+        self.digest ^= digest ^ node.share_of_digest();
         Ok(installed)
     }
 
     fn admit(&mut self, record: Record, state: LinkState, now: Instant) -> Installed {
-        let place = self.nodes.iter().position(Option::is_none).unwrap_or_else(|| {
+        let is_dense = self.index.len() == self.nodes.len();
+        let free = if is_dense { None } else { self.nodes.iter().position(Option::is_none) };
+        let place = free.unwrap_or_else(|| {
             self.nodes.push(None);
             self.nodes.len() - 1
         });
@@ -358,7 +376,9 @@ impl Database {
         if let Some(node) = &mut self.nodes[usize::from(index.0)]
             && node.is_reachable() != reachable
         {
+            let digest = node.share_of_digest();
             node.unreachable_since = (!reachable).then_some(now);
+            self.digest ^= digest ^ node.share_of_digest();
         }
     }
 
@@ -385,6 +405,7 @@ impl Database {
         let node = self.nodes.get_mut(usize::from(index.0))?.take()?;
         self.index.remove(&node.key);
         self.octets -= node.records.values().map(Record::len).sum::<usize>();
+        self.digest ^= node.share_of_digest();
         Some(node)
     }
 }

@@ -196,6 +196,11 @@ impl Forwarding {
         }
     }
 
+    /// How many nodes have a nick.
+    pub(super) fn claims_of(&self, nick: Nick) -> u32 {
+        self.known.get(&nick).copied().unwrap_or_default()
+    }
+
     pub(super) fn knows(&self, nick: Nick) -> bool {
         self.known.contains_key(&nick)
     }

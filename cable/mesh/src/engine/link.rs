@@ -30,6 +30,12 @@ const FORGED_INTERVAL: Duration = Duration::from_secs(1);
 const NEWCOMER_BURST: u32 = 2048;
 const NEWCOMER_INTERVAL: Duration = Duration::from_millis(10);
 
+/// Digests that are looked at in a row, and in the long run: each may ask for all that is known. A mesh of
+/// 1024 nodes needs two or three of them, twice, when a cable comes up; who compares more often has not
+/// read the answers.
+const DIGEST_BURST: u32 = 16;
+const DIGEST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long two digests differ before the nodes compare what they know: longer than news takes.
 const MISMATCH: Duration = Duration::from_secs(3);
 
@@ -68,6 +74,7 @@ pub(super) struct Link {
     pub(super) is_blocked: bool,
     pub(super) forged: Budget,
     pub(super) newcomers: Budget,
+    pub(super) digests: Budget,
     mismatch_since: Option<Instant>,
     reconcile_at: Instant,
     reconcile_interval: Duration,
@@ -98,6 +105,7 @@ impl Link {
             is_blocked: false,
             forged: Budget::new(FORGED_BURST, FORGED_INTERVAL, now),
             newcomers: Budget::new(NEWCOMER_BURST, NEWCOMER_INTERVAL, now),
+            digests: Budget::new(DIGEST_BURST, DIGEST_INTERVAL, now),
             mismatch_since: None,
             reconcile_at: now,
             reconcile_interval: FIRST_RECONCILE,

@@ -43,7 +43,7 @@ impl<A: Authority> Mesh<A> {
                 self.records_arrived(id, records.records.into_vec(), now);
                 Ok(())
             }
-            Message::Digest(digest) => self.handle_digest(id, &digest),
+            Message::Digest(digest) => self.handle_digest(id, &digest, now),
             Message::Slots(slots) => {
                 self.handle_slots(id, &slots);
                 Ok(())
@@ -207,6 +207,10 @@ impl<A: Authority> Mesh<A> {
 
     /// A node has a nick that it did not have before.
     fn check_nick(&mut self, key: NodeKey, nick: crate::nick::Nick, now: Instant) {
+        // Most nicks are one node's.
+        if self.forwarding.claims_of(nick) < 2 {
+            return;
+        }
         let other = self
             .database
             .iter()
@@ -225,7 +229,12 @@ impl<A: Authority> Mesh<A> {
         self.alarm(Event::NickClash { nick, keeper, loser }, now);
     }
 
-    fn handle_digest(&mut self, id: LinkId, digest: &Digest) -> Result<(), ProtocolFault> {
+    fn handle_digest(
+        &mut self,
+        id: LinkId,
+        digest: &Digest,
+        now: Instant,
+    ) -> Result<(), ProtocolFault> {
         let entries = &digest.entries;
         let in_range = |entry: &DigestEntry| (digest.first..=digest.last).contains(&entry.origin);
         if digest.first > digest.last
@@ -235,6 +244,10 @@ impl<A: Authority> Mesh<A> {
             return Err(ProtocolFault::Order);
         }
         let link = self.links.get_mut(&id).ok_or(ProtocolFault::UnknownLink)?;
+        if !link.digests.take(now) {
+            self.counters.digests_dropped += 1;
+            return Ok(());
+        }
         let mut untold = Vec::new();
         for node in self.database.range(digest.first, digest.last) {
             let theirs = entries.binary_search_by_key(&node.key, |entry| entry.origin);

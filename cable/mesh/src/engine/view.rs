@@ -20,6 +20,8 @@ pub struct Counters {
     pub accepted: u64,
     /// Records that were older than what is known.
     pub outdated: u64,
+    /// Digests that were not looked at: a neighbour compares more often than it reads the answers.
+    pub digests_dropped: u64,
     /// Records not taken, by reason.
     pub refused: BTreeMap<RefusalReason, u64>,
     /// Records made by this node.

@@ -1,7 +1,8 @@
 //! Restarts, lost disks, clones, clashes, and records that nobody should believe.
 
+use ether::MacAddr;
 use mesh::authority::Signature;
-use mesh::engine::{Config, Event, LinkId, RefusalReason};
+use mesh::engine::{Config, Event, Heard, LinkId, RefusalReason};
 use mesh::message::{Bounded, Digest, Hello, Message, Name, Records, SUPPORTED_VERSIONS};
 use mesh::record::{Incarnation, LinkEntry, LinkState, Notice, Record, Slot, Version};
 use mesh::{Nick, NodeKey};
@@ -234,6 +235,47 @@ fn a_cable_that_brings_forgeries_does_not_keep_the_node_busy() {
     assert!(lab.events(1).len() < 40);
     lab.run(secs(30));
     lab.assert_whole(&[0, 1]);
+}
+
+#[test]
+fn who_forges_records_in_a_nodes_name_does_not_silence_it() {
+    let mut lab = chain(3);
+    let mac = MacAddr([2, 0, 0, 0, 0, 9]);
+    for round in 0..40 {
+        let forged = (0..100).map(|n| {
+            let mut record = record(key(2), 99 + round * 100 + n, Vec::new());
+            record.signature = Signature([1; 64]);
+            record
+        });
+        tell(&mut lab, forged.collect());
+        if round == 20 {
+            lab.hear(2, mac, Heard::Frame);
+        }
+        lab.run(ms(20));
+    }
+    assert_eq!(lab.owner_at(1, mac), Some(2));
+    assert_eq!(lab.owner_at(0, mac), Some(2));
+}
+
+#[test]
+fn who_compares_all_the_time_is_not_told_everything_each_time() {
+    let mut lab = chain(3);
+    let before = lab.control_messages;
+    for _ in 0..1000 {
+        let digest = Digest {
+            first: NodeKey::MIN,
+            last: NodeKey::MAX,
+            answer: true,
+            entries: Bounded::default(),
+        };
+        lab.inject(1, LinkId(0), Message::Digest(digest));
+        lab.run(ms(1));
+    }
+    let told = lab.control_messages - before;
+    assert!((16..100).contains(&told), "{told} messages");
+    assert!(lab.mesh(1).counters().digests_dropped > 900);
+    lab.run(secs(20));
+    lab.assert_whole(&[0, 1, 2]);
 }
 
 #[test]
