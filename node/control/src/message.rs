@@ -1,5 +1,7 @@
 //! Requests, answers and failures, and their JSON form.
 
+mod right;
+
 use serde::{Deserialize, Serialize};
 
 use crate::event::Told;
@@ -8,6 +10,8 @@ use crate::membership::{AttemptStatus, InviteStatus, NewInvitation, TokenText};
 use crate::network::{CableDetail, NodeStatus, Ping, Trace};
 use crate::status::{MacEntry, PortStatus, Status};
 use crate::wire::{WireChange, WireProfile, WireStatus, WireTarget};
+
+pub use right::Right;
 
 /// The version of the control protocol. A node refuses any other and says which it speaks.
 pub const VERSION: u32 = 1;
@@ -206,58 +210,6 @@ pub enum Request {
     },
     /// The kinds of link that can be asked for by name.
     WireProfiles,
-}
-
-/// What a client may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Right {
-    /// Look at the node.
-    View,
-    /// Change it as well.
-    Admin,
-}
-
-impl Request {
-    /// The right that it takes.
-    pub fn needs(&self) -> Right {
-        match self {
-            Self::Id
-            | Self::Status
-            | Self::Ports
-            | Self::Macs { .. }
-            | Self::Nodes
-            | Self::Cables
-            | Self::Trace { .. }
-            | Self::Ping { .. }
-            | Self::Events { .. }
-            | Self::Leases
-            | Self::Forwards
-            | Self::Invites
-            | Self::Wires
-            | Self::WireProfiles => Right::View,
-            Self::Wire { change, .. } if *change == WireChange::default() => Right::View,
-            _ => Right::Admin,
-        }
-    }
-
-    /// Whether its answer, which is short, may take seconds: another node, a disk or a resolver is
-    /// waited for.
-    pub fn waits(&self) -> bool {
-        matches!(
-            self,
-            Self::Ping { .. }
-                | Self::Connect { .. }
-                | Self::Disconnect { .. }
-                | Self::Trust { .. }
-                | Self::Untrust { .. }
-                | Self::Invite { .. }
-                | Self::Uninvite { .. }
-                | Self::Join { .. }
-                | Self::Revoke { .. }
-                | Self::Leave { .. }
-                | Self::RotateKey
-        )
-    }
 }
 
 /// What a node answers when it did what was asked.
