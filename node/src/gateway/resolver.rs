@@ -1,6 +1,7 @@
 //! DNS on the gateway's address: names of machines from their leases, all others from the host's own
 //! resolvers, over UDP and TCP (RFC 1035 4.2, RFC 7766).
 
+mod shares;
 mod upstream;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::GatewayConfig;
 use super::ipv6::Ipv6;
+use shares::Shares;
 use upstream::Upstreams;
 
 /// IANA, Service Names: `domain`.
@@ -31,8 +33,15 @@ const MAX_QUERY: usize = 4096;
 /// Queries that may wait for the host's resolvers. Full: a new one is dropped, and asked again.
 const FORWARDED: usize = 512;
 
+/// How many of them one machine may have, so that one that asks for what nobody answers does not keep
+/// the others from being answered. Full: the same.
+const FORWARDED_OF_CLIENT: usize = 64;
+
 /// TCP connections at once. Full: more wait in the kernel.
 const CONNECTIONS: usize = 128;
+
+/// How many of them one machine may have. Full: a new one is closed.
+const CONNECTIONS_OF_CLIENT: usize = 16;
 
 /// How long a TCP client may be silent (RFC 7766 6.2.3 asks for seconds).
 const IDLE: Duration = Duration::from_secs(10);
@@ -52,6 +61,8 @@ pub(super) struct Resolver {
     leases: Leases,
     upstreams: Upstreams,
     forwarded: Arc<Semaphore>,
+    forwarded_of: Shares,
+    connections_of: Shares,
 }
 
 /// The zones of a gateway.
@@ -94,6 +105,8 @@ impl Resolver {
             leases,
             upstreams: Upstreams::new(own.into_iter().flatten().collect()),
             forwarded: Arc::new(Semaphore::new(FORWARDED)),
+            forwarded_of: Shares::new(FORWARDED_OF_CLIENT),
+            connections_of: Shares::new(CONNECTIONS_OF_CLIENT),
         });
         for address in own.into_iter().flatten() {
             let (udp, tcp) = listen(SocketAddr::from((address, PORT)), config).await?;
@@ -122,7 +135,10 @@ impl Resolver {
 
     async fn serve_udp(self: Rc<Self>, socket: Rc<UdpSocket>) {
         let mut buffer = vec![0; MAX_QUERY];
+        // They end with the services, and with them the last hold on the socket.
+        let mut asked = JoinSet::new();
         loop {
+            while asked.try_join_next().is_some() {}
             let (len, client) = match socket.recv_from(&mut buffer).await {
                 Ok(received) => received,
                 Err(err) => {
@@ -138,15 +154,16 @@ impl Resolver {
                 Answer::Drop => {}
                 Answer::Reply(reply) => drop(socket.try_send_to(&reply, client)),
                 Answer::Forward => {
+                    let Some(share) = self.forwarded_of.take(client.ip()) else { continue };
                     let Ok(permit) = self.forwarded.clone().try_acquire_owned() else {
                         continue;
                     };
                     let (query, socket, this) =
                         (buffer[..len].to_vec(), socket.clone(), self.clone());
-                    tokio::task::spawn_local(async move {
+                    asked.spawn_local(async move {
                         let reply = this.upstreams.ask_udp(&query).await;
                         let _ = socket.try_send_to(&reply, client);
-                        drop(permit);
+                        drop((permit, share));
                     });
                 }
             }
@@ -155,16 +172,19 @@ impl Resolver {
 
     async fn serve_tcp(self: Rc<Self>, listener: TcpListener) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut clients = JoinSet::new();
         loop {
+            while clients.try_join_next().is_some() {}
             let place = places.clone().acquire_owned().await.expect("it is never closed");
             match listener.accept().await {
                 Ok((stream, client)) if self.is_machine(client) => {
+                    let Some(share) = self.connections_of.take(client.ip()) else { continue };
                     let this = self.clone();
-                    tokio::task::spawn_local(async move {
+                    clients.spawn_local(async move {
                         if let Err(err) = this.serve_client(stream).await {
                             tracing::debug!(%client, %err, "DNS client lost");
                         }
-                        drop(place);
+                        drop((place, share));
                     });
                 }
                 Ok(_) => {}
