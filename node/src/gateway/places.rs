@@ -22,12 +22,18 @@ const KNOWN_FOR: Duration = Duration::from_secs(10);
 /// Places that are known at most: those of a crowd, in a megabyte.
 const MAX_KNOWN: usize = 16_384;
 
-/// Messages that may wait, and for how long. The next one, and then each, goes on without a port.
-const MAX_WAITING: usize = 4096;
+/// Messages that may wait, in all and of the stations of one node, and for how long. The next one, and
+/// then each, goes on without a port. A crowd at one node leaves room for those at others.
+const MAX_WAITING: usize = 8192;
+const MAX_WAITING_OF_NODE: usize = 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Questions to one node that may wait for an answer at once. Each may tell of hundreds of stations.
+/// Questions to one node that may wait for an answer at once, and how soon the next one follows: each
+/// tells of up to 512 stations. A guest that has a new station every hundredth of a second makes this
+/// node ask no more often, so that what the other answers, a hundred questions a second, is there for
+/// others, too.
 const MAX_QUESTIONS: usize = 4;
+const BETWEEN_QUESTIONS: Duration = Duration::from_millis(40);
 
 /// How long a node that did not answer is not asked again.
 const MUTE_FOR: Duration = Duration::from_secs(30);
@@ -46,12 +52,25 @@ struct Questions {
     waiting: VecDeque<Waiting>,
 }
 
+impl Questions {
+    /// The station that the next question is about: the one that waits for longest.
+    fn next(&self) -> Option<MacAddr> {
+        if self.asked.len() >= MAX_QUESTIONS {
+            return None;
+        }
+        let mut stations = self.waiting.iter().map(|waiting| waiting.station);
+        stations.find(|station| !self.asked.contains(station))
+    }
+}
+
 /// What is known of other nodes' stations, and what waits for more.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     known: BTreeMap<(Nick, MacAddr), (u32, Instant)>,
     questions: BTreeMap<Nick, Questions>,
     waiting: usize,
+    /// When a node that was just asked may be asked again.
+    rested: BTreeMap<Nick, Instant>,
     mute: BTreeMap<Nick, Instant>,
     ready: VecDeque<(Nick, Option<u32>, Vec<u8>)>,
 }
@@ -73,7 +92,9 @@ impl Places {
     ) -> Option<(Option<u32>, Vec<u8>)> {
         let port = self.known(node, station, now);
         let is_mute = self.mute.get(&node).is_some_and(|until| now < *until);
-        if port.is_some() || is_mute || self.waiting >= MAX_WAITING {
+        let of_node = self.questions.get(&node).map_or(0, |questions| questions.waiting.len());
+        let is_full = self.waiting >= MAX_WAITING || of_node >= MAX_WAITING_OF_NODE;
+        if port.is_some() || is_mute || is_full {
             return Some((port, frame));
         }
         self.waiting += 1;
@@ -83,16 +104,22 @@ impl Places {
     }
 
     /// The next node to be asked, and from which station on.
-    fn poll_question(&mut self) -> Option<(Nick, MacAddr)> {
-        self.questions.iter_mut().find_map(|(node, questions)| {
-            if questions.asked.len() >= MAX_QUESTIONS {
-                return None;
-            }
-            let mut stations = questions.waiting.iter().map(|waiting| waiting.station);
-            let station = stations.find(|station| !questions.asked.contains(station))?;
-            questions.asked.insert(station);
-            Some((*node, station))
-        })
+    fn poll_question(&mut self, now: Instant) -> Option<(Nick, MacAddr)> {
+        self.rested.retain(|_, until| now < *until);
+        let mut open =
+            self.questions.iter_mut().filter(|(node, _)| !self.rested.contains_key(node));
+        let (node, station, questions) =
+            open.find_map(|(node, questions)| Some((*node, questions.next()?, questions)))?;
+        questions.asked.insert(station);
+        self.rested.insert(node, now + BETWEEN_QUESTIONS);
+        Some((node, station))
+    }
+
+    /// When to ask again, where a node has to be left alone before.
+    fn poll_timeout(&self) -> Option<Instant> {
+        let next =
+            |(node, until): (&Nick, &Instant)| self.questions.get(node)?.next().map(|_| *until);
+        self.rested.iter().filter_map(next).min()
     }
 
     /// Takes a node's answer to a question; none when it gave none.
@@ -192,14 +219,22 @@ impl Gateway {
 pub(super) async fn ask(shard: Rc<Shard>, gateway: Rc<Gateway>) {
     let mut asked = JoinSet::new();
     loop {
-        while let Some((node, station)) = gateway.places.borrow_mut().poll_question() {
+        while let Some((node, station)) = gateway.places.borrow_mut().poll_question(now()) {
             let shard = shard.clone();
             asked.spawn_local(async move {
                 (node, station, readings::stations_at(&shard, node, station).await)
             });
         }
+        let due = gateway.places.borrow().poll_timeout();
+        let timeout = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due.into()).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = gateway.unplaced.notified() => {}
+            () = timeout => {}
             Some(Ok((node, station, answer))) = asked.join_next() => {
                 let mut places = gateway.places.borrow_mut();
                 places.handle_answer(node, station, answer.as_deref(), now());
@@ -233,20 +268,23 @@ mod tests {
         for last in 1..=3 {
             assert_eq!(places.sort(AT(7), station(last), vec![last], start), None);
         }
-        assert_eq!(places.poll_question(), Some((AT(7), station(1))));
+        assert_eq!(places.poll_question(start), Some((AT(7), station(1))));
         places.handle_answer(AT(7), station(1), Some(&[seen(1, 4), seen(3, 5)]), start);
         assert_eq!(ready(&mut places), [(Some(4), vec![1]), (Some(5), vec![3])]);
-        assert_eq!(places.poll_question(), Some((AT(7), station(2))));
+        assert_eq!(places.poll_question(start), None, "it was asked just now");
+        let start = start + BETWEEN_QUESTIONS;
+        assert_eq!(places.poll_timeout(), Some(start));
+        assert_eq!(places.poll_question(start), Some((AT(7), station(2))));
         places.handle_answer(AT(7), station(2), Some(&[seen(3, 5)]), start);
         assert_eq!(ready(&mut places), [(None, vec![2])], "it has gone");
-        assert_eq!((places.poll_question(), places.waiting), (None, 0));
+        assert_eq!((places.poll_question(start + PATIENCE), places.waiting), (None, 0));
     }
 
     #[test]
     fn a_place_is_asked_for_again_after_a_while() {
         let (mut places, start) = (Places::default(), now());
         assert_eq!(places.sort(AT(7), station(1), vec![1], start), None);
-        places.poll_question();
+        places.poll_question(start);
         places.handle_answer(AT(7), station(1), Some(&[seen(1, 4)]), start);
         assert_eq!(places.sort(AT(7), station(1), vec![2], start), Some((Some(4), vec![2])));
         assert_eq!(places.sort(AT(8), station(1), vec![2], start), None, "another node's");
@@ -259,7 +297,7 @@ mod tests {
         for last in 1..=2 {
             assert_eq!(places.sort(AT(7), station(last), vec![last], start), None);
         }
-        places.poll_question();
+        places.poll_question(start);
         places.handle_answer(AT(7), station(1), None, start);
         assert_eq!(ready(&mut places), [(None, vec![1]), (None, vec![2])]);
         assert_eq!(places.sort(AT(7), station(3), vec![3], start), Some((None, vec![3])));
@@ -273,14 +311,41 @@ mod tests {
             let [a, b, c, d] = number.to_be_bytes();
             MacAddr([2, 1, a, b, c, d])
         };
-        let kept = (0..5000).filter(|n| places.sort(AT(7), many(*n), vec![], start).is_none());
-        assert_eq!(kept.count(), MAX_WAITING);
-        assert_eq!(std::iter::from_fn(|| places.poll_question()).count(), MAX_QUESTIONS);
+        let kept = |places: &mut Places, node| {
+            (0..5000).filter(|n| places.sort(AT(node), many(*n), vec![], start).is_none()).count()
+        };
+        assert_eq!(kept(&mut places, 7), MAX_WAITING_OF_NODE);
+        assert_eq!(kept(&mut places, 8), MAX_WAITING_OF_NODE, "others have room");
+        assert_eq!((9..20).map(|node| kept(&mut places, node)).sum::<usize>(), 6 * 1024);
+        assert_eq!(places.waiting, MAX_WAITING);
         let seen = |n| SeenStation { vlan: VlanId::ZERO, mac: many(n), port: 1, age: 0 };
         let crowd: Vec<SeenStation> = (10_000..40_000).map(seen).collect();
         places.handle_answer(AT(7), many(0), Some(&crowd), start);
         assert_eq!(places.known.len(), MAX_KNOWN);
         places.handle_answer(AT(7), many(1), Some(&crowd[..1]), start + PATIENCE);
-        assert_eq!((places.ready.len(), places.waiting), (MAX_WAITING, 0), "all were late");
+        let left = MAX_WAITING - MAX_WAITING_OF_NODE;
+        assert_eq!(
+            (places.ready.len(), places.waiting),
+            (MAX_WAITING_OF_NODE, left),
+            "all were late"
+        );
+    }
+
+    #[test]
+    fn a_node_is_asked_seldom_whatever_a_crowd_of_its_stations_does() {
+        let (mut places, start) = (Places::default(), now());
+        let mut asked = 0;
+        for hundredth in 0..100_u8 {
+            let now = start + Duration::from_millis(10) * u32::from(hundredth);
+            assert_eq!(places.sort(AT(7), station(hundredth), vec![], now), None);
+            while let Some((node, station)) = places.poll_question(now) {
+                asked += 1;
+                // It has gone meanwhile: the answer tells of nobody.
+                places.handle_answer(node, station, Some(&[]), now);
+            }
+        }
+        assert_eq!(asked, 25, "in a second");
+        assert_eq!(places.sort(AT(8), station(1), vec![], start), None);
+        assert!(places.poll_question(start).is_some_and(|(node, _)| node == AT(8)), "at once");
     }
 }

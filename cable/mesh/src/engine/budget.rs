@@ -34,6 +34,12 @@ impl Budget {
         self.tokens == 0
     }
 
+    /// Whether all are there: nothing was taken of late.
+    pub(super) fn is_full(&mut self, now: Instant) -> bool {
+        self.refill(now);
+        self.tokens == self.burst
+    }
+
     /// When there is one.
     pub(super) fn ready_at(&mut self, now: Instant) -> Instant {
         if self.is_spent(now) { self.counted + self.interval } else { now }

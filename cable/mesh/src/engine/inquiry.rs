@@ -23,6 +23,13 @@ const MAX_WAITING: usize = 1024;
 const ANSWER_BURST: u32 = 64;
 const ANSWER_INTERVAL: Duration = Duration::from_millis(10);
 
+/// The same for each node that asks, so that one does not use up what is there for all. More nodes than
+/// have a share of their own here at once, which are those that asked in the last second or so, share
+/// what is there for all.
+const ASKER_BURST: u32 = 32;
+const ASKER_INTERVAL: Duration = Duration::from_millis(20);
+const MAX_ASKERS: usize = 64;
+
 /// The number of a question of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InquiryId(u64);
@@ -53,6 +60,8 @@ pub(super) struct Inquiries {
     answers: VecDeque<(InquiryId, Option<Stations>)>,
     asked: VecDeque<Inquiry>,
     budget: Budget,
+    /// Those of nodes that have asked of late.
+    askers: BTreeMap<Nick, Budget>,
 }
 
 impl Inquiries {
@@ -64,7 +73,22 @@ impl Inquiries {
             answers: VecDeque::new(),
             asked: VecDeque::new(),
             budget: Budget::new(ANSWER_BURST, ANSWER_INTERVAL, now),
+            askers: BTreeMap::new(),
         }
+    }
+
+    /// Whether a node may ask one more question now.
+    fn admits(&mut self, asker: Nick, now: Instant) -> bool {
+        if self.askers.len() >= MAX_ASKERS && !self.askers.contains_key(&asker) {
+            self.askers.retain(|_, budget| !budget.is_full(now));
+        }
+        if self.askers.len() < MAX_ASKERS || self.askers.contains_key(&asker) {
+            let own = Budget::new(ASKER_BURST, ASKER_INTERVAL, now);
+            if !self.askers.entry(asker).or_insert(own).take(now) {
+                return false;
+            }
+        }
+        self.budget.take(now)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
@@ -135,7 +159,7 @@ impl<A: Authority> Mesh<A> {
     ) -> bool {
         let StationsAsked { turn, token, from } = asked;
         let has_room = self.inquiries.asked.len() < ANSWER_BURST as usize;
-        let is_taken = has_room && self.inquiries.budget.take(now);
+        let is_taken = has_room && self.inquiries.admits(asker, now);
         if is_taken {
             self.inquiries.asked.push_back(Inquiry { asker, turn, token, from });
         }

@@ -177,3 +177,27 @@ fn a_flood_of_requests_fills_no_memory() {
     let waited_for = (0..10_000).take_while(|_| sent(&mut lab).is_ok()).count();
     assert_eq!((waited_for, sent(&mut lab)), (256, Err(EchoError::TooMany)));
 }
+
+#[test]
+fn who_asks_without_end_leaves_others_their_answers() {
+    let mut lab = chain(&[3]);
+    let (greedy, start) = (lab.mesh(1).nick(), lab.now);
+    let about = |vlan| StationsAsked { turn: 1, token: 1, from: (VlanId(vlan), MacAddr([0; 6])) };
+    let mut answered = [0; 2];
+    for hundredth in 0..200 {
+        let now = start + ms(10) * hundredth;
+        for _ in 0..100 {
+            lab.mesh(0).handle_packet(greedy, 9, &about(0).encode(), now);
+        }
+        // Others want to know something ten times a second, each time somebody else.
+        let other = Nick::new(1000 + hundredth).unwrap();
+        if hundredth % 10 == 0 {
+            lab.mesh(0).handle_packet(other, 9, &about(1).encode(), now);
+        }
+        while let Some(inquiry) = lab.mesh(0).poll_inquiry() {
+            answered[usize::from(inquiry.from.0.0)] += 1;
+        }
+    }
+    assert_eq!(answered[1], 20, "the others' answers");
+    assert!((100..=140).contains(&answered[0]), "{answered:?}");
+}
