@@ -41,9 +41,6 @@ const REQUESTS: usize = 64;
 /// Events that may wait for a console. Full: the oldest are skipped there.
 const EVENTS: usize = 256;
 
-/// How soon the end of the data plane is noticed, should it end by itself.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
-
 /// Something asked of the data plane, and where the answer goes.
 #[derive(Debug)]
 pub(crate) enum Asked {
@@ -159,9 +156,7 @@ impl DataPlane {
 
     /// Completes when the thread has ended by itself.
     pub(crate) async fn until_ended(&self) {
-        while !self.requests.is_closed() {
-            tokio::time::sleep(LOOK_AFTER).await;
-        }
+        self.requests.closed().await;
     }
 
     /// Tells peers and clients, removes every socket, and waits for the end.

@@ -118,8 +118,19 @@ impl Node {
             self.process()?.check_running()?;
             // Somebody who listens may not be ready; somebody who answers is.
             Ok(UnixStream::connect(&self.control).is_ok()
-                && self.vdecable(&["status"])?.status.success())
+                && self.vdecable(&["status"])?.status.success()
+                && self.has_its_role()?)
         })
+    }
+
+    /// Whether a node that was told to be the gateway knows whether it is. It answers before that.
+    fn has_its_role(&self) -> Result<bool> {
+        if !self.setup.arguments.iter().any(|word| word == "--gateway") {
+            return Ok(true);
+        }
+        // This waits for it.
+        let leases = self.vdecable(&["leases"])?;
+        Ok(leases.status.success() || both(&leases).contains("is not the gateway"))
     }
 
     fn program(&self, name: &str) -> Result<std::process::Command> {

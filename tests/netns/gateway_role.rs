@@ -20,6 +20,12 @@ pub(crate) fn trials(suite: Suite) -> Suite {
             &["nft"],
             second_gateway,
         )
+        .trial("a_gateway_answers_while_it_listens_for_another_one", &["nft"], answers_early)
+        .trial(
+            "what_a_killed_gateway_switched_on_is_switched_off_when_it_stands_by",
+            &["nft"],
+            killed_then_second,
+        )
         .trial(
             "machines_keep_their_addresses_when_the_second_gateway_takes_over",
             &["nft", "udhcpc", "vde_plug2tap"],
@@ -87,6 +93,52 @@ fn second_gateway(scene: &Scene) -> Result<()> {
     second.wait_cable_up(CABLE_UP)?;
     ensure!(!refused(&first)? && refused(&second)?, "the places were swapped");
     Ok(())
+}
+
+fn answers_early(scene: &Scene) -> Result<()> {
+    let world = World::new()?;
+    let mut gateway = gateway_node(scene, &world)?;
+    let mut far = Setup::inside("far", &world.machine).start(scene)?;
+    trust_each_other(&gateway, &far)?;
+    gateway.connect("10.99.0.2")?;
+    gateway.wait_cable_up(CABLE_UP)?;
+    far.terminate()?;
+    gateway.terminate()?;
+    // It has a cable, by which it hears nothing for as long as it listens.
+    gateway.start(scene)?;
+    let log = gateway.process()?.log();
+    let place = |words: &str| log.rfind(words).with_context(|| format!("no {words:?} in {log}"));
+    let (answers, serves) = (place("control=")?, place("gateway ready")?);
+    ensure!(answers < serves, "it answers only when it serves: {log}");
+    ensure!(place("not the gateway yet: listening for 2 s at most")? < serves, "{log}");
+    ensure!(gateway.status()?["warnings"] == serde_json::json!([]), "it still says so");
+    Ok(())
+}
+
+fn killed_then_second(scene: &Scene) -> Result<()> {
+    const FORWARDING: &str = "/proc/sys/net/ipv4/conf/away/forwarding";
+    let world = World::new()?;
+    // Whose place it is, since it was the first to be told so.
+    let mut first = Setup::inside("first", &world.machine)
+        .argument("--gateway")
+        .argument("10.77.0.1/24")
+        .start(scene)?;
+    let mut second = gateway_node(scene, &world)?;
+    trust_each_other(&first, &second)?;
+    first.terminate()?;
+    // It is dialled until it is there, and after a restart, too.
+    let _not_yet = second.ask(&["connect", "10.99.0.2"]);
+    let forwards = || Ok(world.inside.exec("cat", &[FORWARDING])?.trim() == "1");
+    wait_until("forwarding", SOON, forwards)?;
+    second.kill()?;
+    ensure!(forwards()?, "nothing was left to be switched off");
+    first.start(scene)?;
+    second.start(scene)?;
+    let stands_by = "node gateway is not the gateway, because node first is";
+    wait_until("it to stand by", SOON, || {
+        Ok(second.status()?["warnings"].to_string().contains(stands_by))
+    })?;
+    wait_until("the host to be as it was", SOON, || Ok(!forwards()?))
 }
 
 fn wait_known(gateway: &Node, vm: &Vm, address: &str) -> Result<()> {

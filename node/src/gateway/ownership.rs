@@ -59,6 +59,11 @@ fn has_just_served(state: &Path) -> bool {
     age.is_some_and(|age| age < MOMENT)
 }
 
+/// Whether there are other nodes as far as this one knows: it has a cable, up or not.
+pub(super) fn may_hear_others(shard: &Shard) -> bool {
+    !shard.cables.statuses().is_empty()
+}
+
 /// Asks everybody whether the gateway's address is free.
 ///
 /// # Errors
@@ -69,8 +74,8 @@ pub(super) async fn check(
     (port, mac): (PortId, MacAddr),
     inbox: &Inbox,
 ) -> Result<(), AddressTaken> {
-    let is_alone = shard.cables.statuses().is_empty()
-        && shard.plane.borrow().ports().all(|(other, _)| other == port);
+    let is_alone =
+        !may_hear_others(shard) && shard.plane.borrow().ports().all(|(other, _)| other == port);
     if is_alone || config.guards && has_just_served(&config.state) {
         return Ok(());
     }

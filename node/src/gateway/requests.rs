@@ -23,6 +23,7 @@ use crate::readings::{self, Nodes};
 
 /// Carries out a request about leases or forwarded ports.
 pub(crate) async fn handle(shard: &Rc<Shard>, request: Request) -> Result<Answer, Failure> {
+    shard.role.settled().await;
     let Some(gateway) = shard.role.gateway() else {
         return Err(no_gateway(shard));
     };

@@ -4,7 +4,10 @@
 //! it first did; the earliest claim counts, at whatever node one looks. So a second gateway that is
 //! started by mistake never drives the first one out, nor does a restart cost the first one its role.
 //! Who sees an earlier claim that serves gives way at once, and takes over when no such claim has
-//! served for a while. Leases are not shared: after a takeover machines get addresses anew.
+//! served for a while.
+//!
+//! Leases are not shared: a gateway that takes over believes machines that renew, and asks on the wire
+//! before it gives an address to anybody else (`Server::expect_unknown_leases`).
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -17,9 +20,10 @@ use mesh::engine::GatewayView;
 use mesh::message::Bounded;
 use mesh::record::GatewayClaim;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::ipv6::Ipv6;
-use super::ownership::AddressTaken;
+use super::ownership::{self, AddressTaken};
 use super::{Gateway, check, clean_up, start};
 use crate::config::GatewayConfig;
 use crate::driver::{Shard, now, wall_clock};
@@ -43,12 +47,25 @@ pub(crate) struct Role {
     obstacle: RefCell<Option<String>>,
     /// Others do not take this node for the gateway, and that was told.
     is_ignored: Cell<bool>,
+    /// Whether it was decided, for the first time, if this node serves.
+    is_settled: watch::Sender<bool>,
 }
 
 impl Role {
     /// The services, while this node is the gateway.
     pub(crate) fn gateway(&self) -> Option<Rc<Gateway>> {
         self.serving.borrow().clone()
+    }
+
+    /// Completes when it is decided whether this node serves.
+    pub(crate) async fn settled(&self) {
+        let mut settled = self.is_settled.subscribe();
+        // The role outlives whoever waits.
+        let _ = settled.wait_for(|is_settled| *is_settled).await;
+    }
+
+    fn settle(&self) {
+        self.is_settled.send_replace(true);
     }
 
     /// Why this node is not the gateway, though it was told to be.
@@ -103,8 +120,8 @@ fn tenure(state: &Path) -> anyhow::Result<u64> {
     Ok(since)
 }
 
-/// Fills the role for as long as the node runs, if the node was told to. `ready` is called when it
-/// is decided who is the gateway.
+/// Fills the role for as long as the node runs, if the node was told to. `ready` is called when
+/// nothing is missing for it: who is the gateway is decided later ([`Role::settled`]).
 ///
 /// # Errors
 /// What is missing for a gateway on this host.
@@ -120,6 +137,7 @@ pub(crate) async fn fill(
             // It may not have been there.
             let _ = std::fs::remove_file(tenure_file(state));
         }
+        shard.role.settle();
         ready();
         return std::future::pending().await;
     };
@@ -127,13 +145,18 @@ pub(crate) async fn fill(
     let since = tenure(&config.state)?;
     let ipv6 = Ipv6::new(&config)?;
     let claimant = Claimant { shard, config, since, ipv6, has_stood_by: Cell::new(false) };
+    ready();
     claimant.listen().await;
     let mut takeover_at = now() + TAKEOVER;
     match claimant.rival() {
-        Some(rival) if rival.claim.is_active => claimant.stand_by(&rival),
+        Some(rival) if rival.claim.is_active => {
+            // It may have been killed while it served.
+            clean_up(&claimant.config.state);
+            claimant.stand_by(&rival);
+        }
         _ => claimant.serve().await.or_else(|err| claimant.put_off(err))?,
     }
-    ready();
+    shard.role.settle();
     loop {
         let gateway = shard.role.gateway();
         takeover_at = claimant.look(gateway.as_deref(), takeover_at).await;
@@ -174,9 +197,15 @@ impl Claimant<'_> {
 
     /// Waits until a gateway is heard of, or long enough. A node without cables has nobody to hear.
     async fn listen(&self) {
-        if self.shard.cables.statuses().is_empty() {
+        if !ownership::may_hear_others(self.shard) {
             return;
         }
+        let text = format!(
+            "not the gateway yet: listening for {} s at most whether another node is",
+            LISTEN.as_secs()
+        );
+        tracing::info!("{text}");
+        *self.shard.role.obstacle.borrow_mut() = Some(text);
         let changed = self.shard.plane.borrow().gateways_changed.clone();
         let heard = async {
             while self.rival().is_none() {
