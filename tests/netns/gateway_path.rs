@@ -17,6 +17,12 @@ pub(crate) fn trials(suite: Suite) -> Suite {
     suite
         .trial("a_machine_behind_a_cable_loads_a_page_from_the_internet_by_its_name", PROGRAMS, out)
         .trial("machines_find_each_other_by_name_and_by_address", PROGRAMS, names)
+        .trial("an_address_in_use_is_not_kept_for_another_machine", PROGRAMS, in_use)
+        .trial(
+            "names_are_answered_again_when_the_interface_was_deleted_amid_questions",
+            PROGRAMS,
+            deleted_amid_questions,
+        )
         .trial("a_forwarded_port_leads_from_the_internet_to_a_machine", PROGRAMS, forwarded)
         .trial(
             "leases_say_behind_which_port_of_which_node_machines_are",
@@ -135,6 +141,45 @@ fn names(scene: &Scene) -> Result<()> {
         SOON,
         || Ok(ask(&one.netns, &["vm2.lab"])?.is_empty()),
     )
+}
+
+fn in_use(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &[])?;
+    let (vm, address) = leased(scene, &lan, "vm1")?;
+    let (other, name) = ("02:00:00:00:77:01", "other");
+    let add = |mac: &str| lan.gateway.ask(&["lease", "add", &address, mac, "--name", name]);
+    let refused = add(other).unwrap_or_else(|err| format!("{err:#}"));
+    for words in [&format!("{} (vm1) has {address} for", vm.mac), "vdecable lease remove"] {
+        ensure!(refused.contains(words), "{words:?} is not in {refused}");
+    }
+    ensure!(ask(&vm.netns, &["vm1.lab"])? == address, "the machine lost its name");
+    lan.gateway.ask(&["lease", "remove", &address])?;
+    add(other).context("after what was told to do")?;
+    lan.gateway.ask(&["lease", "remove", &address])?;
+    add(&vm.mac).context("for the machine that has it")?;
+    Ok(())
+}
+
+fn deleted_amid_questions(scene: &Scene) -> Result<()> {
+    let lan = Lan::start(scene, &[])?;
+    let (vm, _) = leased(scene, &lan, "vm1")?;
+    lan.internet.nft(
+        "table ip deaf {
+            chain c { type filter hook input priority 0; udp dport 53 drop; }
+        }\n",
+    )?;
+    // The resolver in the internet says nothing: for two seconds this is waited for.
+    let mut dig = vm.netns.command("dig");
+    dig.args([&format!("@{GATEWAY}"), "+time=1", "+tries=3", "www.example.test"]);
+    let _asking = Process::spawn(scene, "dig", &mut dig)?;
+    wait_until("the question to be passed on", SOON, || {
+        Ok(lan.internet.exec("nft", &["list", "ruleset"])?.contains("deaf")
+            && lan.host.shell("ss -Hun dst 192.0.2.2")?.contains(SERVER))
+    })?;
+    lan.host.netns().ip(&["link", "delete", "vdegw-gateway"])?;
+    wait_until("names to be answered again", SOON, || {
+        Ok(ask(&vm.netns, &["gateway.lab"]).is_ok_and(|said| said == GATEWAY))
+    })
 }
 
 fn forwarded(scene: &Scene) -> Result<()> {

@@ -115,6 +115,12 @@ impl Gateway {
             client: ReservedFor::Mac(mac.parse::<MacAddr>().map_err(|err| failed(&err))?),
             hostname: name.map(str::parse).transpose().map_err(|err| failed(&err))?,
         };
+        let holder = self.server.borrow().holder_of(reservation.address);
+        if let Some(holder) =
+            holder.filter(|holder| reservation.client != ReservedFor::Mac(holder.station))
+        {
+            return Err(in_use(what, &holder));
+        }
         let ticket = self.server.borrow_mut().add_reservation(reservation);
         let ticket = ticket.map_err(|err| failed(&err))?;
         self.until_stored(ticket, what).await?;
@@ -268,6 +274,32 @@ impl Gateway {
         let standing = self.standing.borrow().warnings.clone();
         not_durable.into_iter().chain(masquerade).chain(full).chain(claim).chain(standing).collect()
     }
+}
+
+/// Who keeps an address from being kept for another machine.
+fn in_use(what: &str, holder: &Lease) -> Failure {
+    let Lease { address, station, .. } = holder;
+    let name = holder.hostname.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+    if holder.state == LeaseState::Quarantined {
+        return Failure::new(
+            what,
+            format!("{station} was seen to use {address} without a lease"),
+            "give that machine another address, or keep another one",
+        );
+    }
+    #[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+    let left = holder.remaining.map_or_else(
+        || "for ever".to_owned(),
+        |left| format!("for {} more", control::render::duration(left.as_secs() as f64)),
+    );
+    Failure::new(
+        what,
+        format!("{station}{name} has {address} {left}"),
+        format!(
+            "keep another address; or take it away, which that machine notices when it renews: \
+             vdecable lease remove {address}"
+        ),
+    )
 }
 
 /// Where a machine is.

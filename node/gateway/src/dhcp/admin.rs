@@ -26,6 +26,12 @@ impl Server {
         self.table.iter().map(|(address, binding)| self.lease(address, binding)).collect()
     }
 
+    /// Who has an address, or was seen to use it without a lease.
+    pub fn holder_of(&self, address: Ipv4Addr) -> Option<Lease> {
+        let binding = self.table.get(address)?;
+        (binding.is_live() || binding.is_in_use()).then(|| self.lease(address, binding))
+    }
+
     /// How many leases are in force.
     pub fn leases_in_force(&self) -> usize {
         self.table.iter().filter(|(_, binding)| binding.is_live()).count()

@@ -111,8 +111,12 @@ impl Binding {
 
     /// Whether this station was seen to use the address without a lease.
     fn is_used_by(&self, station: MacAddr) -> bool {
+        self.is_in_use() && self.station == station
+    }
+
+    /// Whether its station was seen to use the address without a lease.
+    pub(super) const fn is_in_use(&self) -> bool {
         matches!(self.state, State::Quarantined { is_declined: false, .. })
-            && self.station == station
     }
 }
 
