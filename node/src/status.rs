@@ -71,7 +71,7 @@ fn cables(shard: &Shard, now: Instant) -> Vec<CableStatus> {
             cable.reason = Some(format!(
                 "silent for {silent}: nothing gets through, and frames take other ways"
             ));
-            cable.fix = Some("look at the path between the two hosts".to_owned());
+            cable.fix = Some(control::event::SILENT_CABLE_FIX.to_owned());
         }
     }
     cables

@@ -367,6 +367,9 @@ impl Event {
     }
 }
 
+/// What to do about a cable that is connected and lets nothing through.
+pub const SILENT_CABLE_FIX: &str = "look at the path between the two hosts";
+
 fn link_down(cable: &str, peer: &str, loss: LinkLoss) -> String {
     match loss {
         LinkLoss::Closed => {
@@ -374,11 +377,11 @@ fn link_down(cable: &str, peer: &str, loss: LinkLoss) -> String {
         }
         LinkLoss::Inbound => format!(
             "cable {cable} is silent: nothing comes from {peer}, and frames take other ways until \
-             it does; look at the path between the two hosts"
+             it does; {SILENT_CABLE_FIX}"
         ),
         LinkLoss::Outbound => format!(
             "cable {cable} is silent: {peer} hears nothing from here, and frames take other ways \
-             until it does; look at the path between the two hosts"
+             until it does; {SILENT_CABLE_FIX}"
         ),
     }
 }

@@ -2,7 +2,7 @@
 
 mod offered;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
@@ -61,6 +61,11 @@ impl GatewayConfig {
         state: PathBuf,
     ) -> anyhow::Result<Option<Self>> {
         let Some(text) = flags.gateway.clone() else { return Ok(None) };
+        if text.split('/').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
+            bail!(
+                "--gateway {text}: the gateway has an IPv4 address; write for example --gateway 10.77.0.1/24 --ipv6 nat66, and machines have IPv6, too (--ipv6-prefix fd00:1:2:3::/64 chooses the addresses)"
+            );
+        }
         let (address, subnet) = Subnet::parse_interface(&text).context("--gateway")?;
         if !subnet.is_host(address) || !(8..=30).contains(&subnet.prefix_len()) {
             bail!(
@@ -153,6 +158,18 @@ mod tests {
         for text in ["10.77.0.0/24", "10.77.0.255/24", "10.77.0.1", "10.77.0.1/31", "x/24"] {
             assert!(config(&["--gateway", text]).is_err(), "{text} was accepted");
         }
+    }
+
+    #[test]
+    fn who_wants_ipv6_alone_is_told_how_it_is_had() {
+        for text in ["fd00::1/64", "fd00::1", "2001:db8::1/48"] {
+            let refused = config(&["--gateway", text]).unwrap_err().to_string();
+            let told = ["--gateway 10.77.0.1/24 --ipv6 nat66", "IPv4 address", text];
+            assert!(told.iter().all(|words| refused.contains(words)), "{refused}");
+        }
+        let advised = ["--gateway", "10.77.0.1/24", "--ipv6", "nat66"];
+        let prefix = ["--ipv6-prefix", "fd00:1:2:3::/64"];
+        assert!(config(&[&advised[..], &prefix].concat()).is_ok(), "the advice is of no use");
     }
 
     #[test]

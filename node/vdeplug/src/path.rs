@@ -207,7 +207,11 @@ fn create(path: &Path) -> Result<bool, BindError> {
             _ => Err(BindError::NotADirectory { path: path.to_owned() }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err(BindError::NoParent { directory: path.to_owned() })
+            let directory = path.to_owned();
+            Err(match path.parent().filter(|parent| parent.is_dir()) {
+                Some(parent) => BindError::BarrenParent { directory, parent: parent.to_owned() },
+                None => BindError::NoParent { directory },
+            })
         }
         Err(error) => Err(BindError::io("create", path, error)),
     }

@@ -55,6 +55,18 @@ pub enum BindError {
         /// The wanted directory.
         directory: PathBuf,
     },
+    /// The directory above is none in which others can be made, as those of /proc.
+    #[error(
+        "no directory can be made in {}, so {} cannot be; choose another place",
+        parent.display(),
+        directory.display()
+    )]
+    BarrenParent {
+        /// The wanted directory.
+        directory: PathBuf,
+        /// The one above it.
+        parent: PathBuf,
+    },
     /// This user has no right to make the directory or sockets in it.
     #[error("no permission to {what} {}; change its owner or mode, or choose a directory of your own", path.display())]
     NotWritable {

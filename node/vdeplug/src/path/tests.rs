@@ -229,3 +229,14 @@ async fn the_socket_of_a_client_in_the_midst_of_its_request_goes_with_the_direct
     drop(handshake);
     assert!(!directory.exists());
 }
+
+#[tokio::test]
+async fn a_place_where_no_directory_can_be_made_is_told_from_a_missing_one() {
+    let refused = bind(Path::new("/proc/sw")).unwrap_err();
+    assert!(matches!(refused, BindError::BarrenParent { .. }), "{refused}");
+    let told = "no directory can be made in /proc, so /proc/sw cannot be; choose another place";
+    assert_eq!(refused.to_string(), told);
+    let parent = tempdir().unwrap();
+    let refused = bind(&parent.path().join("missing/sw")).unwrap_err();
+    assert!(matches!(refused, BindError::NoParent { .. }), "{refused}");
+}
