@@ -14,8 +14,12 @@ use mesh::record::{Record, Slot, Version};
 use crate::node::Node;
 use crate::notary::Notary;
 
-/// How often a frame of a station is flooded through the mesh at most, where all ports by which it came in
-/// lead to networks: once for each of two by which it came in first, before either knew of the other's
+/// A frame that comes in where it came in before is taken for the same only so soon (PROTOCOL.md 9.1); where
+/// the way around takes longer it goes around until the loop is found.
+const AT_ONCE: Duration = Duration::from_millis(40);
+
+/// How often a frame of a station is flooded through the mesh at most within that time, where all ports by
+/// which it came in lead to networks: once for each of two by which it came in first, before either knew of the other's
 /// flood, and as often again by those who had not heard of it yet when it had gone around.
 const FLOODS: u32 = 4;
 
@@ -49,8 +53,8 @@ pub(crate) struct Watch {
     pub(crate) frames: u64,
     /// Frames that nodes found to have gone around outside.
     pub(crate) returned: u64,
-    /// How often each frame was flooded of those that came in by ports of networks alone.
-    flooded: BTreeMap<u64, Option<u32>>,
+    /// How often each frame was flooded since when, of those that came in by ports of networks alone.
+    flooded: BTreeMap<u64, Option<(Duration, u32)>>,
     pub(crate) events: u64,
     pub(crate) broken: Option<String>,
 }
@@ -86,7 +90,14 @@ impl Watch {
     }
 
     /// It was said where it goes. `cables` is how many there are.
-    pub(crate) fn begin(&mut self, number: u64, reach: Reach, hops: u8, cables: usize) {
+    pub(crate) fn begin(
+        &mut self,
+        number: u64,
+        reach: Reach,
+        hops: u8,
+        cables: usize,
+        now: Duration,
+    ) {
         let most = match reach {
             Reach::Flood { .. } => 2 * cables,
             Reach::Unicast { .. } | Reach::Node { .. } => usize::from(hops) + 1,
@@ -94,9 +105,12 @@ impl Watch {
         let Some(passage) = self.passage_mut(number) else { return };
         passage.most = most;
         let (sent, at) = (passage.sent, passage.at);
-        if let (Reach::Flood { .. }, Some(count)) =
-            (reach, self.flooded.entry(sent).or_insert(Some(0)))
+        if let (Reach::Flood { .. }, Some((since, count))) =
+            (reach, self.flooded.entry(sent).or_insert(Some((now, 0))))
         {
+            if now >= *since + AT_ONCE {
+                (*since, *count) = (now, 0);
+            }
             *count += 1;
             if *count > FLOODS {
                 self.fail("I15", || format!("frame {sent} is flooded again and again by {at:?}"));

@@ -310,7 +310,7 @@ impl World {
                 format!("n{node} held frame {number} as {passage}: {}", outcome(&route, &share))
             });
             if let Ok(route) = route {
-                self.watch.begin(passage, route.reach, route.hops, self.cables.len());
+                self.watch.begin(passage, route.reach, route.hops, self.cables.len(), self.now);
                 self.hand_out(node, Some(passage), &held.bytes, route, &share);
             }
         }
@@ -391,7 +391,7 @@ impl World {
             self.watch.returned += 1;
         }
         if let Ok(route) = route {
-            self.watch.begin(passage, route.reach, route.hops, self.cables.len());
+            self.watch.begin(passage, route.reach, route.hops, self.cables.len(), self.now);
             self.hand_out(node, Some(passage), frame, route, &share);
         }
         self.rouse(node);
