@@ -266,10 +266,10 @@ impl Shared {
             let honour = move |trust: &Trust| trust.honour(&join, &session, key);
             let honoured = shared.trust.aside(honour).await;
             shared.note_attempt(remote, key, &honoured);
-            honoured
+            // Whoever leaves and comes again has the place of the one before until that is done.
+            honoured.map(|honoured| (honoured, reader))
         });
-        let honoured = judging.await.unwrap_or(Err(JoinRefusal::Busy))?;
-        Ok((honoured, reader))
+        judging.await.unwrap_or(Err(JoinRefusal::Busy))
     }
 
     /// Somebody was let in, or not.
