@@ -10,9 +10,6 @@ use libc::{c_long, sched_attr};
 /// becomes ready goes before those that may still run for their 3 ms. Older kernels take no notice.
 const SLICE_NS: u64 = 100_000;
 
-/// Before all others of the machine that are no more urgent than usual, as Open vSwitch runs, too.
-const NICE: i32 = -10;
-
 /// This thread in a hurry, until it is dropped by the same thread.
 #[derive(Debug)]
 pub(crate) struct Urgency {
@@ -20,23 +17,21 @@ pub(crate) struct Urgency {
 }
 
 impl Urgency {
-    /// Asks for it: without `CAP_SYS_NICE` for the short slice alone. Nothing for a thread that its
-    /// administrator has put into a class of its own, or where the kernel does not want to.
+    /// Asks for it. No right is needed: it gets no more of a processor, only sooner. Nothing for a thread
+    /// that its administrator has put into a class of its own, or where the kernel does not want to.
     pub(crate) fn ask() -> Option<Self> {
         let before = attributes().ok()?;
         if ![libc::SCHED_OTHER, libc::SCHED_BATCH].contains(&before.sched_policy.cast_signed()) {
             return None;
         }
-        let slice = sched_attr { sched_runtime: SLICE_NS, ..before };
-        let both = sched_attr { sched_nice: before.sched_nice.min(NICE), ..slice };
-        set_attributes(&both).or_else(|_| set_attributes(&slice)).ok()?;
+        set_attributes(&sched_attr { sched_runtime: SLICE_NS, ..before }).ok()?;
         Some(Self { before })
     }
 }
 
 impl Drop for Urgency {
     fn drop(&mut self) {
-        // Whoever was let go ahead may also go back; if not, the thread stays in a hurry.
+        // The kernel took the like before; should it not now, the thread stays in a hurry.
         let _ = set_attributes(&self.before);
     }
 }
@@ -70,10 +65,7 @@ mod tests {
             let before = attributes().unwrap();
             let urgency = Urgency::ask().expect("tests run in the usual class");
             let now = attributes().unwrap();
-            assert!(
-                now.sched_nice == NICE.min(before.sched_nice)
-                    || now.sched_nice == before.sched_nice
-            );
+            assert_eq!(now.sched_nice, before.sched_nice);
             drop(urgency);
             let after = attributes().unwrap();
             assert_eq!(
