@@ -63,7 +63,10 @@ impl World {
             Step::Leap { node, ahead } => {
                 let nanos = Duration::from_millis(ahead).as_nanos();
                 self.nodes[node].leap(i64::try_from(nanos).expect("some seconds"));
-                self.rouse(node);
+                // One that is stopped sees what its clock shows when it goes on.
+                if self.nodes[node].is_running() {
+                    self.rouse(node);
+                }
             }
             Step::Calendar { node, by } => self.nodes[node].calendar += by,
             Step::Replug { node, port } => {
