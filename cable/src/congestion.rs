@@ -2,8 +2,9 @@
 //!
 //! The frames inside are congestion controlled by their own stations, so on a short private path a
 //! second controller only adds delay: there the window is open (RFC 9484 section 10 allows it for
-//! tunnels of this kind) up to what the other host's receive buffer holds with ease. Everywhere else as much may be under way as the path is measured to
-//! deliver (`model.rs`). Which of the two it is shows after the first round trips.
+//! tunnels of this kind) up to what the other host's receive buffer holds with ease. Everywhere else
+//! as much may be under way as the path is measured to deliver (`model.rs`). Which of the two it is
+//! shows after the first round trips.
 
 mod model;
 mod tolerance;
@@ -121,10 +122,12 @@ impl Controller for Auto {
     }
 
     fn window(&self) -> u64 {
-        match self.open {
-            true if self.in_flight < OPEN_LIMIT => OPEN_WINDOW,
-            true => OPEN_LIMIT,
-            false => self.model.window(),
+        if !self.open {
+            self.model.window()
+        } else if self.in_flight < OPEN_LIMIT {
+            OPEN_WINDOW
+        } else {
+            OPEN_LIMIT
         }
     }
 
