@@ -26,6 +26,9 @@ pub(super) const FORGET: Duration = Duration::from_secs(1200);
 const CLONE_REFUSED: Duration = Duration::from_secs(60);
 const CLONE_RETURNS: u8 = 2;
 
+/// How often the origin is sent a later run that was refused as a clone's: it answers by going above it.
+const RIVAL_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Records of one origin: a node that fills all its 64 pages at once stays below the burst, and
 /// sends half of the rate in the long run.
 const RECORD_BURST: u32 = 256;
@@ -54,12 +57,35 @@ pub(super) struct Node {
     superseded: Option<u64>,
     /// How often a superseded run came back, and since when that is counted.
     returns: (u8, Instant),
-    /// The instance of a clone, and until when it is refused.
-    refused: Option<(u64, Instant)>,
+    refused: Option<Refused>,
     budget: Budget,
 }
 
+/// A run that is not listened to, as another one with the same key lives.
+#[derive(Debug, Clone)]
+struct Refused {
+    instance: u64,
+    until: Instant,
+    /// Its link state, if it is above that of the run that is listened to.
+    rival: Option<Record>,
+    /// When the origin may be sent that (again).
+    pass_at: Instant,
+}
+
+impl Refused {
+    fn new(instance: u64, rival: Option<Record>, now: Instant) -> Self {
+        let pass_at = if rival.is_some() { now + RIVAL_INTERVAL } else { now };
+        Self { instance, until: now + CLONE_REFUSED, rival, pass_at }
+    }
+}
+
 impl Node {
+    /// The link state of a run that is refused, though it is above the one that is listened to.
+    pub(super) fn rival(&self) -> Option<&Record> {
+        let rival = self.refused.as_ref()?.rival.as_ref()?;
+        (rival.version.incarnation > self.incarnation).then_some(rival)
+    }
+
     pub(super) fn digest_entry(&self) -> DigestEntry {
         DigestEntry {
             origin: self.key,
@@ -109,6 +135,9 @@ pub(super) enum Judgement {
     Known,
     /// A newer one is here; it may be this slot's, or a later run's link state.
     Outdated,
+    /// A link state that is refused as a clone's, though it is above what its origin tells: whoever
+    /// has it does not listen to the origin, until that knows and goes above it.
+    Rival,
     /// It is not wanted.
     Refused(RefusalReason),
 }
@@ -205,13 +234,16 @@ impl Database {
         let run = record.version.incarnation;
         // One that is out of reach has nobody beside it: what is left of the key is the node.
         let is_reachable = node.is_reachable();
-        if let Some((instance, until)) = &mut node.refused
+        if let Some(refused) = &mut node.refused
             && is_reachable
-            && *instance == run.instance
-            && now < *until
+            && refused.instance == run.instance
+            && now < refused.until
         {
             if run > node.incarnation {
-                *until = now + CLONE_REFUSED;
+                refused.until = now + CLONE_REFUSED;
+                if record.slot == Slot::LINK_STATE && now >= refused.pass_at {
+                    return Judgement::Rival;
+                }
             }
             return Judgement::Refused(RefusalReason::Cloned);
         }
@@ -252,6 +284,24 @@ impl Database {
         self.keep(record, state, now)
     }
 
+    /// Verifies and keeps a [rival](Judgement::Rival), to be sent to its origin.
+    pub(super) fn keep_rival(
+        &mut self,
+        record: Record,
+        authority: &impl Authority,
+        now: Instant,
+    ) -> Result<(), RefusalReason> {
+        check_body(&record)?;
+        if !record.is_authentic(authority) {
+            return Err(RefusalReason::Signature);
+        }
+        if let Some(node) = self.by_key_mut(&record.origin) {
+            node.refused =
+                Some(Refused::new(record.version.incarnation.instance, Some(record), now));
+        }
+        Ok(())
+    }
+
     /// Keeps a record that needs no check: this node's own.
     pub(super) fn install_own(&mut self, record: Record, now: Instant) -> Installed {
         let state = (record.slot == Slot::LINK_STATE)
@@ -289,11 +339,11 @@ impl Database {
             if before.instance != run.instance {
                 installed.cloned = node.is_reachable() && node.is_duel(run.instance, now);
                 if installed.cloned && run.instance > before.instance {
-                    node.refused = Some((run.instance, now + CLONE_REFUSED));
+                    node.refused = Some(Refused::new(run.instance, Some(record), now));
                     return Err(RefusalReason::Cloned);
                 }
                 if installed.cloned {
-                    node.refused = Some((before.instance, now + CLONE_REFUSED));
+                    node.refused = Some(Refused::new(before.instance, None, now));
                 }
                 node.superseded = Some(before.instance);
             }

@@ -70,6 +70,9 @@ pub(super) struct Link {
     /// Records that the other end is to get; link states come first. What is replaced meanwhile is
     /// sent once, as it is then.
     pub(super) pending: BTreeSet<(Slot, NodeKey)>,
+    /// Nodes to which the other end leads, and whose [rivals](super::database::Node::rival) they are
+    /// to get.
+    pub(super) rivals_due: BTreeSet<NodeKey>,
     /// The shell has no room for more messages.
     pub(super) is_blocked: bool,
     pub(super) forged: Budget,
@@ -102,6 +105,7 @@ impl Link {
             digest_due: None,
             slots_due: BTreeSet::new(),
             pending: BTreeSet::new(),
+            rivals_due: BTreeSet::new(),
             is_blocked: false,
             forged: Budget::new(FORGED_BURST, FORGED_INTERVAL, now),
             newcomers: Budget::new(NEWCOMER_BURST, NEWCOMER_INTERVAL, now),
@@ -155,6 +159,7 @@ impl Link {
     /// Begins to carry news.
     pub(super) fn open(&mut self) {
         self.pending.clear();
+        self.rivals_due.clear();
         self.slots_due.clear();
         self.reconcile();
     }

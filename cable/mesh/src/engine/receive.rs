@@ -7,7 +7,7 @@ use super::database::{Installed, Judgement, Node};
 use super::event::{Event, RefusalReason};
 use super::link::DigestCursor;
 use super::notices::CLONE_NOTICE;
-use super::{LinkId, Mesh, ProtocolFault, Silence};
+use super::{LinkId, Mesh, NextHop, ProtocolFault, Silence};
 use crate::authority::{Authority, NodeKey};
 use crate::message::{Cable, Digest, DigestEntry, Message, Slots};
 use crate::record::{Notice, Record, Slot};
@@ -96,7 +96,7 @@ impl<A: Authority> Mesh<A> {
                 link.pending.insert((slot, record.origin));
             }
             Judgement::Refused(reason) => self.refuse(id, record.origin, reason, now),
-            Judgement::New if link.forged.is_spent(now) => {
+            Judgement::New | Judgement::Rival if link.forged.is_spent(now) => {
                 self.refuse(id, record.origin, RefusalReason::TooMany, now);
             }
             Judgement::New
@@ -105,25 +105,56 @@ impl<A: Authority> Mesh<A> {
             {
                 self.refuse(id, record.origin, RefusalReason::TooMany, now);
             }
+            Judgement::Rival => {
+                let origin = record.origin;
+                self.counters.verified += 1;
+                let kept = self.database.keep_rival(record, &self.authority, now);
+                let reason = kept.err().unwrap_or(RefusalReason::Cloned);
+                self.refuse_verified(id, origin, reason, now);
+            }
             Judgement::New => {
                 while self.database.is_full_for(&record) && self.forget_one(&record.origin, now) {}
                 let (origin, slot) = (record.origin, record.slot);
                 self.counters.verified += 1;
                 match self.database.install(record, &self.authority, now) {
                     Ok(installed) => self.installed(id, (slot, origin), &installed, now),
-                    Err(reason) => {
-                        if reason == RefusalReason::Signature
-                            && let Some(link) = self.links.get_mut(&id)
-                        {
-                            link.forged.take(now);
-                        }
-                        if reason == RefusalReason::Cloned {
-                            self.clone_seen(origin, now);
-                        }
-                        self.refuse(id, origin, reason, now);
-                    }
+                    Err(reason) => self.refuse_verified(id, origin, reason, now),
                 }
             }
+        }
+    }
+
+    /// Refuses a record that was looked at more closely.
+    fn refuse_verified(
+        &mut self,
+        id: LinkId,
+        origin: NodeKey,
+        reason: RefusalReason,
+        now: Instant,
+    ) {
+        match reason {
+            RefusalReason::Signature => {
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.forged.take(now);
+                }
+            }
+            RefusalReason::Cloned => {
+                self.clone_seen(origin, now);
+                self.pass_rival(id, origin);
+            }
+            _ => {}
+        }
+        self.refuse(id, origin, reason, now);
+    }
+
+    /// Sends the rival of a node to it, one cable further.
+    fn pass_rival(&mut self, from: LinkId, origin: NodeKey) {
+        let Some(node) = self.database.by_key(&origin) else { return };
+        let from = self.links.get(&from).map(|link| link.bit);
+        if let NextHop::Link(next) = self.forwarding.next_hop(node.state.nick, from, 0)
+            && let Some(link) = self.links.get_mut(&next)
+        {
+            link.rivals_due.insert(origin);
         }
     }
 

@@ -1,6 +1,7 @@
 //! What goes out on the cables. Messages are made when the shell asks for them, from what is known
 //! then: what waits for a slow cable is a list of names, and grows with the mesh only.
 
+use super::database::Node;
 use super::link::{DigestCursor, Link};
 use super::{LinkId, Mesh, Payload, Transmit};
 use crate::authority::{Authority, NodeKey};
@@ -86,6 +87,16 @@ impl<A: Authority> Mesh<A> {
             let node = self.database.by_key(&origin);
             // It may have gone with an earlier run of its node.
             let Some(record) = node.and_then(|node| node.records.get(&slot)) else { continue };
+            octets += record.len();
+            records.push(record.clone());
+        }
+        while octets < RECORD_OCTETS
+            && records.len() < MAX_RECORDS
+            && let Some(origin) = link.rivals_due.pop_first()
+        {
+            let node = self.database.by_key(&origin);
+            // Its origin may have gone above it by now.
+            let Some(record) = node.and_then(Node::rival) else { continue };
             octets += record.len();
             records.push(record.clone());
         }

@@ -103,6 +103,30 @@ fn when_the_copy_that_was_listened_to_has_gone_the_original_is_taken_back() {
 }
 
 #[test]
+fn the_original_is_taken_back_by_those_who_had_only_the_copy_for_a_while() {
+    let mut lab = Lab::new(4);
+    let cables: Vec<_> = (1..4).map(|node| lab.cable(node - 1, node, ms(2))).collect();
+    lab.run(secs(5));
+    lab.nodes.push(None);
+    lab.boot_with(4, Lab::config(0, 2, 7));
+    let copy = lab.cable(4, 3, ms(2));
+    lab.run(secs(5));
+    // Nodes 2 and 3 cannot reach the original any more, and listen to the copy.
+    lab.close(cables[1]);
+    lab.run(secs(40));
+    let now = lab.now;
+    let nodes = lab.mesh(2).nodes(now);
+    let copied = nodes.iter().find(|node| node.key == key(0)).and_then(|node| node.route);
+    assert_eq!(copied.expect("the copy is listened to").next, key(3));
+    lab.kill(4);
+    lab.close(copy);
+    lab.run(secs(1));
+    lab.cable(1, 2, ms(2));
+    lab.run(secs(5));
+    lab.assert_whole(&[0, 1, 2, 3]);
+}
+
+#[test]
 fn two_nodes_with_one_nick_both_take_another() {
     let mut lab = Lab::new(3);
     let mut config = Lab::config(2, 1, 0);
