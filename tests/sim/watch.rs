@@ -9,7 +9,7 @@ use mesh::NodeKey;
 use mesh::authority::Authority as _;
 use mesh::framing::Reach;
 use mesh::message::Message;
-use mesh::record::{Record, Slot, Version};
+use mesh::record::{Incarnation, Record, Slot, Version};
 
 use crate::node::Node;
 use crate::notary::Notary;
@@ -157,12 +157,22 @@ impl Watch {
     }
 
     /// A node says something to another.
-    pub(crate) fn say(&mut self, node: usize, boot: u64, message: &Message, now: Duration) {
+    pub(crate) fn say(
+        &mut self,
+        (node, boot): (usize, u64),
+        message: &Message,
+        kept: impl Fn(&NodeKey) -> Option<Incarnation>,
+        now: Duration,
+    ) {
         self.messages += 1;
         self.said = now;
         let Message::Records(records) = message else { return };
         for record in records.records.iter() {
             self.check_origin(node, record);
+            // It only passes on to its origin what it has refused as a clone's.
+            if kept(&record.origin).is_some_and(|kept| kept < record.version.incarnation) {
+                continue;
+            }
             let key = (node, boot, record.origin, record.slot);
             match self.told.get(&key) {
                 Some(before) if *before > record.version => {

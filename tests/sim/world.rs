@@ -353,7 +353,9 @@ impl World {
             Payload::Message(message) => {
                 self.trace(|| format!("n{node} says on cable {cable}: {}", in_short(&message)));
                 let boot = self.nodes[node].boots;
-                self.watch.say(node, boot, &message, self.now);
+                let mesh = self.nodes[node].switch.as_ref().map(|switch| &switch.mesh);
+                let kept = |origin: &NodeKey| mesh?.incarnation(origin);
+                self.watch.say((node, boot), &message, kept, self.now);
                 self.overhear(&message);
                 self.send_message(cable, end, &message);
             }

@@ -9,7 +9,7 @@ use super::{LinkId, Mesh};
 use crate::authority::{Authority, NodeKey};
 use crate::message::Name;
 use crate::nick::Nick;
-use crate::record::{Contact, Contacts, GatewayClaim, Slot};
+use crate::record::{Contact, Contacts, GatewayClaim, Incarnation, Slot};
 
 /// What has happened since the start.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -215,6 +215,11 @@ impl<A: Authority> Mesh<A> {
                 pending: link.pending.len(),
             })
             .collect()
+    }
+
+    /// The run of a node whose records are kept.
+    pub fn incarnation(&self, node: &NodeKey) -> Option<Incarnation> {
+        self.database.by_key(node).map(|node| node.incarnation)
     }
 
     /// The nodes on the way to a node, this one and that one included; empty if there is none.
