@@ -6,8 +6,10 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -32,11 +34,12 @@ impl Drop for Watch {
 
 /// Tells to whom packets of a socket are refused. None where the system does not let us know: then
 /// silence has to be enough.
-pub(crate) fn watch(socket: &UdpSocket, tell: mpsc::Sender<SocketAddr>) -> Option<Watch> {
-    let copy = sys::keep_errors(socket).and_then(|()| socket.try_clone());
-    let copy = copy.and_then(tokio::net::UdpSocket::from_std);
-    match copy {
-        Ok(copy) => Some(Watch(tokio::spawn(follow(copy, tell)).abort_handle())),
+pub(crate) fn watch(
+    socket: &Arc<AsyncFd<UdpSocket>>,
+    tell: mpsc::Sender<SocketAddr>,
+) -> Option<Watch> {
+    match sys::keep_errors(socket.get_ref()) {
+        Ok(()) => Some(Watch(tokio::spawn(follow(socket.clone(), tell)).abort_handle())),
         Err(err) => {
             tracing::info!(%err, "peers that are killed will be missed by their silence alone");
             None
@@ -44,19 +47,20 @@ pub(crate) fn watch(socket: &UdpSocket, tell: mpsc::Sender<SocketAddr>) -> Optio
     }
 }
 
-async fn follow(socket: tokio::net::UdpSocket, tell: mpsc::Sender<SocketAddr>) {
+async fn follow(socket: Arc<AsyncFd<UdpSocket>>, tell: mpsc::Sender<SocketAddr>) {
     // The runtime ends the wait when it shuts down.
-    while socket.ready(Interest::ERROR).await.is_ok() {
+    while let Ok(mut ready) = socket.ready(Interest::ERROR).await {
         for _ in 0..TURN {
-            let entry = socket.try_io(Interest::ERROR, || sys::next_error(socket.as_fd()));
+            let entry = ready.try_io(|socket| sys::next_error(socket.get_ref().as_fd()));
             // An empty queue is what ends the readiness.
-            let Ok(undelivered) = entry else { break };
+            let Ok(Ok(undelivered)) = entry else { break };
             // A packet too long for the path, or a host that cannot be reached now, is no word of a
             // peer that has ended.
             if let Some(peer) = undelivered.to.filter(|_| undelivered.is_refused) {
                 let _ = tell.try_send(peer);
             }
         }
+        drop(ready);
         tokio::task::yield_now().await;
     }
 }
@@ -67,13 +71,19 @@ mod tests {
 
     use super::*;
 
+    fn bound(address: &str) -> Arc<AsyncFd<UdpSocket>> {
+        let socket = crate::socket::bind(address.parse().unwrap()).unwrap().socket;
+        Arc::new(sys::watch(socket, Interest::READABLE.add(Interest::ERROR)).unwrap())
+    }
+
     #[tokio::test]
     async fn a_port_that_nobody_has_open_is_told_of() {
         let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         for from in ["127.0.0.1:0", "[::]:0"] {
-            let socket = crate::socket::bind(from.parse().unwrap()).unwrap().socket;
+            let socket = bound(from);
             let (tell, mut told) = mpsc::channel(WAITING);
             let _watch = watch(&socket, tell).unwrap();
+            let socket = socket.get_ref();
             let to = match (socket.local_addr().unwrap(), gone) {
                 (SocketAddr::V6(_), SocketAddr::V4(gone)) => {
                     (gone.ip().to_ipv6_mapped(), gone.port()).into()
@@ -90,9 +100,10 @@ mod tests {
     async fn a_packet_that_is_too_long_refuses_nobody() {
         let there = UdpSocket::bind("127.0.0.1:0").unwrap();
         let gone = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let socket = crate::socket::bind("127.0.0.1:0".parse().unwrap()).unwrap().socket;
+        let socket = bound("127.0.0.1:0");
         let (tell, mut told) = mpsc::channel(WAITING);
         let _watch = watch(&socket, tell).unwrap();
+        let socket = socket.get_ref();
         socket.send_to(&[0; 65_508], there.local_addr().unwrap()).unwrap_err();
         socket.send_to(b"anybody there?", gone).unwrap();
         let refused = tokio::time::timeout(Duration::from_secs(10), told.recv()).await;

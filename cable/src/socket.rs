@@ -1,6 +1,7 @@
 //! The UDP socket under an endpoint: buffers that take a burst, segmentation offload that never
 //! asks the kernel for more than one IP packet can hold, and what a path's MTU is said to be.
 
+mod room;
 mod sender;
 
 use std::fmt;
@@ -8,17 +9,21 @@ use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::task::{Context, Poll, ready};
 
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
-use quinn::{AsyncUdpSocket, Runtime, UdpPoller};
+use quinn::{AsyncUdpSocket, UdpPoller};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
+use self::room::Room;
 use self::sender::Sender;
 use crate::endpoint::Doorkeeper;
 #[cfg(test)]
 use crate::soundness::tests::{Place, trip_over};
+use crate::sys;
 
 /// Receive buffer asked for. The default of 208 KiB holds 1 ms at 1 Gbit/s and loses a quarter of a
 /// burst of 500 packets even on loopback; 8 MiB hold 60 ms at that rate.
@@ -95,9 +100,12 @@ pub fn route_payload(peer: SocketAddr) -> Option<u16> {
 /// in all are refused with `EMSGSIZE`, which quinn-udp takes for a lost path MTU probe: above an MTU
 /// of 6550 nearly everything would vanish without an error.
 pub struct CableSocket {
-    inner: Arc<dyn AsyncUdpSocket>,
-    /// The same socket, to learn why a packet was not sent.
-    direct: (UdpSocket, UdpSocketState),
+    /// Watched for what comes in alone: with every packet that leaves the kernel there is more room for
+    /// others, and the runtime would be woken to hear it.
+    watched: Arc<AsyncFd<UdpSocket>>,
+    state: UdpSocketState,
+    /// The kernel had no room for a packet.
+    is_full: AtomicBool,
     /// Sends what comes in batches, where there is a processor for it.
     sender: Option<Sender>,
     largest_payload: Arc<AtomicU16>,
@@ -121,33 +129,43 @@ impl CableSocket {
     /// # Errors
     /// When it cannot be registered with the runtime.
     pub(crate) fn new(
-        runtime: &dyn Runtime,
         socket: UdpSocket,
         doorkeeper: Arc<Doorkeeper>,
     ) -> io::Result<(Arc<Self>, LargestPayload)> {
         let largest_payload = Arc::new(AtomicU16::new(1));
         let sender = Sender::start(&socket);
-        let same = socket.try_clone()?;
-        let inner = runtime.wrap_udp_socket(socket)?;
+        let state = UdpSocketState::new((&socket).into())?;
         // quinn-udp asks for the congestion marks of each packet, in both families. Nobody heeds
         // them here, and the kernel's telling costs a few per cent of receiving.
-        let _ = rustix::net::sockopt::set_ip_recvtos(&same, false);
-        let _ = rustix::net::sockopt::set_ipv6_recvtclass(&same, false);
-        let direct = UdpSocketState::new((&same).into())?;
-        let wrapped = Arc::new(Self {
-            inner,
-            direct: (same, direct),
-            sender,
-            largest_payload: largest_payload.clone(),
-            doorkeeper,
-        });
-        Ok((wrapped, LargestPayload(largest_payload)))
+        let _ = rustix::net::sockopt::set_ip_recvtos(&socket, false);
+        let _ = rustix::net::sockopt::set_ipv6_recvtclass(&socket, false);
+        let watched = Arc::new(sys::watch(socket, Interest::READABLE.add(Interest::ERROR))?);
+        let is_full = AtomicBool::new(false);
+        let largest = largest_payload.clone();
+        let socket = Self { watched, state, is_full, sender, largest_payload, doorkeeper };
+        Ok((Arc::new(socket), LargestPayload(largest)))
+    }
+
+    /// The socket itself, for who watches its error queue.
+    pub(crate) fn watched(&self) -> &Arc<AsyncFd<UdpSocket>> {
+        &self.watched
+    }
+
+    fn send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        let socket = self.watched.get_ref();
+        match self.state.try_send(socket.into(), transmit) {
+            // What ICMP said of another peer is told to whoever sends next, once.
+            Err(err) if err.kind() != io::ErrorKind::WouldBlock => {
+                self.state.send(socket.into(), transmit)
+            }
+            result => result,
+        }
     }
 }
 
 impl fmt::Debug for CableSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CableSocket").field(&self.inner).finish()
+        f.debug_tuple("CableSocket").field(&self.watched).finish()
     }
 }
 
@@ -158,7 +176,7 @@ fn segments(offered: usize, payload: u16) -> usize {
 
 impl AsyncUdpSocket for CableSocket {
     fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
-        Box::pin(Room { inner: self.inner.clone().create_io_poller(), socket: self })
+        Box::pin(Room::new(self))
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
@@ -178,13 +196,11 @@ impl AsyncUdpSocket for CableSocket {
         {
             return Ok(());
         }
-        let (socket, state) = &self.direct;
-        if state.try_send(socket.into(), &transmit).is_ok() {
-            return Ok(());
+        let result = self.send(&transmit);
+        if result.is_err() {
+            self.is_full.store(true, Ordering::Release);
         }
-        // What ICMP said of another peer is told to whoever sends next, once. Or there is no room, and
-        // the runtime is to know.
-        self.inner.try_send(&transmit)
+        result
     }
 
     fn poll_recv(
@@ -193,22 +209,27 @@ impl AsyncUdpSocket for CableSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let received = self.inner.poll_recv(cx, bufs, meta);
-        if let Poll::Ready(Ok(count)) = received {
-            for (buffer, meta) in bufs.iter_mut().zip(meta).take(count) {
-                self.doorkeeper.sift(buffer, meta);
+        loop {
+            let mut ready = ready!(self.watched.poll_read_ready(cx))?;
+            let received =
+                ready.try_io(|watched| self.state.recv(watched.get_ref().into(), bufs, meta));
+            let Ok(received) = received else { continue };
+            if let Ok(count) = received {
+                for (buffer, meta) in bufs.iter_mut().zip(meta).take(count) {
+                    self.doorkeeper.sift(buffer, meta);
+                }
             }
+            return Poll::Ready(received);
         }
-        received
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
+        self.watched.get_ref().local_addr()
     }
 
     fn max_transmit_segments(&self) -> usize {
         let payload = self.largest_payload.load(Ordering::Relaxed);
-        let offered = self.inner.max_transmit_segments();
+        let offered = self.state.max_gso_segments();
         // Whoever of both finds out that the path takes no batches, knows it for both.
         let offered =
             self.sender.as_ref().map_or(offered, |sender| offered.min(sender.max_segments()));
@@ -222,23 +243,7 @@ impl AsyncUdpSocket for CableSocket {
     }
 
     fn may_fragment(&self) -> bool {
-        self.inner.may_fragment()
-    }
-}
-
-/// Waits until packets can be sent: for the thread's queue, and for the socket.
-#[derive(Debug)]
-struct Room {
-    socket: Arc<CableSocket>,
-    inner: Pin<Box<dyn UdpPoller>>,
-}
-
-impl UdpPoller for Room {
-    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(sender) = &self.socket.sender {
-            ready!(sender.poll_room(cx));
-        }
-        self.inner.as_mut().poll_writable(cx)
+        self.state.may_fragment()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Socket options, and what the error queue holds, that have no safe wrapper.
+//! What has no safe wrapper: sockets that the runtime watches, options, and the error queue.
 
 #![expect(unsafe_code, reason = "options and control messages that no wrapper knows")]
 
@@ -8,6 +8,19 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use socket2::SockAddr;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Has the runtime watch a socket, which must be non-blocking.
+///
+/// # Errors
+/// What epoll(7) says.
+pub(crate) fn watch(socket: UdpSocket, interest: Interest) -> io::Result<AsyncFd<UdpSocket>> {
+    // SAFETY: the socket moves into the `AsyncFd`, which keeps it open and gives it to nobody; it is
+    // the same descriptor all its life.
+    let registered = unsafe { AsyncFd::register_with_interest(socket, interest) };
+    registered.map_err(io::Error::from)
+}
 
 /// Lets the system keep what ICMP says of packets that were sent, to be read with `MSG_ERRQUEUE`
 /// (ip(7), ipv6(7)).

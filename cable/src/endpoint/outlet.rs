@@ -38,9 +38,9 @@ impl Outlet {
         refused: &mpsc::Sender<SocketAddr>,
     ) -> io::Result<Self> {
         let Bound { socket, warning } = socket::bind(address)?;
-        let watch = refusals::watch(&socket, refused.clone());
         let local = socket.local_addr()?;
-        let (socket, largest) = CableSocket::new(&quinn::TokioRuntime, socket, doorkeeper)?;
+        let (socket, largest) = CableSocket::new(socket, doorkeeper)?;
+        let watch = refusals::watch(socket.watched(), refused.clone());
         let generation = Generation::start(socket.clone(), config, server.clone(), alarm.clone())?;
         let generation = RefCell::new(Rc::new(generation));
         Ok(Self { socket, largest, local, warning, server, alarm, generation, _refusals: watch })

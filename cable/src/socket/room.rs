@@ -1,0 +1,53 @@
+//! Waits until packets can be sent: for the thread's queue, and for the socket.
+
+use std::io;
+use std::net::UdpSocket;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use quinn::UdpPoller;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::CableSocket;
+use crate::sys;
+
+/// The room of one connection.
+#[derive(Debug)]
+pub(super) struct Room {
+    socket: Arc<CableSocket>,
+    /// Another descriptor of the socket, while the socket is full.
+    waiting: Option<AsyncFd<UdpSocket>>,
+}
+
+impl Room {
+    pub(super) fn new(socket: Arc<CableSocket>) -> Self {
+        Self { socket, waiting: None }
+    }
+
+    fn poll_socket(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.is_full.load(Ordering::Acquire) {
+            if self.waiting.is_none() {
+                let again = self.socket.watched.get_ref().try_clone()?;
+                self.waiting = Some(sys::watch(again, Interest::WRITABLE)?);
+            }
+            if let Some(waiting) = &self.waiting {
+                ready!(waiting.poll_write_ready(cx))?.retain_ready();
+            }
+            self.socket.is_full.store(false, Ordering::Release);
+        }
+        self.waiting = None;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl UdpPoller for Room {
+    fn poll_writable(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(sender) = &self.socket.sender {
+            ready!(sender.poll_room(cx));
+        }
+        self.poll_socket(cx)
+    }
+}
