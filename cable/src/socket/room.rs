@@ -51,3 +51,24 @@ impl UdpPoller for Room {
         self.poll_socket(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::endpoint::Doorkeeper;
+
+    #[tokio::test]
+    async fn who_found_no_room_goes_on_when_there_is_some() {
+        let socket = crate::socket::bind("127.0.0.1:0".parse().unwrap()).unwrap().socket;
+        let (socket, _) = CableSocket::new(socket, Arc::new(Doorkeeper::new(1))).unwrap();
+        let mut room = Box::pin(Room::new(socket.clone()));
+        socket.is_full.store(true, Ordering::Relaxed);
+        let wait = poll_fn(|cx| room.as_mut().poll_writable(cx));
+        tokio::time::timeout(Duration::from_secs(10), wait).await.unwrap().unwrap();
+        assert!(!socket.is_full.load(Ordering::Relaxed));
+        assert!(room.waiting.is_none(), "nobody hears of room while there is some");
+    }
+}
