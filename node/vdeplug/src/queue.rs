@@ -18,9 +18,10 @@ use crate::sys::mmsg::{self, BATCH, RecvBatch};
 use crate::sys::outq;
 use crate::sys::watched::{Nonblocking, watch};
 
-/// The share of its limit, as a fraction, above which a queue is crowded: what is left holds a
-/// batch of frames of full size in a queue of [`crate::plug::DEFAULT_SEND_BUFFER`].
-const CROWDED: (usize, usize) = (5, 8);
+/// The share of its limit, as a fraction, above which a queue is crowded: more than the quarter at
+/// which the kernel says that there is room again, by a batch of frames of full size in a queue of
+/// [`crate::plug::DEFAULT_SEND_BUFFER`] or so. The rest is for those who cannot wait.
+const CROWDED: (usize, usize) = (5, 16);
 
 /// A connected datagram socket.
 #[derive(Debug)]
