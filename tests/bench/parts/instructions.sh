@@ -9,9 +9,10 @@
 measure() {
     need valgrind valgrind
     local accepted=tests/bench/instructions.tsv program scenario rounds=200 once twice count before failed=()
-    # One bench, whose path cargo tells.
+    # Cargo tells its path, and those of the programs beside it.
     program=$(cargo bench --quiet --no-run --message-format=json -p system-tests --bench instructions |
-        jq -r 'select(.executable) | .executable' | tail -n 1)
+        jq -r 'select(.target.name == "instructions") | .executable // empty' | tail -n 1)
+    [ -n "$program" ] || { echo "bench: cargo built no program that counts" >&2; exit 1; }
     local compiler same=yes
     compiler=$(rustc --version)
     if [ -e "$accepted" ] && [ "$(head -n 1 "$accepted")" != "$compiler" ]; then
@@ -31,6 +32,7 @@ measure() {
         figure "$scenario" accepted "$before" instructions
         [ $((count * 100)) -le $((before * 105)) ] || failed+=("$scenario")
     done < <("$program")
+    [ "$(wc -l <"$work/counts")" -gt 1 ] || { echo "bench: $program has no scenario" >&2; exit 1; }
     if [ "${1:-}" = --accept ]; then
         cp "$work/counts" "$accepted"
     elif [ ${#failed[@]} -gt 0 ] && [ $same = yes ]; then
