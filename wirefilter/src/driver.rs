@@ -15,6 +15,7 @@ use crate::blink::BlinkSocket;
 use crate::daemon::tell;
 use crate::filter::{Filter, Octets};
 use crate::side::{Received, Sent, Side, Unfit};
+use crate::spares::Spares;
 use crate::timer::Timer;
 
 /// Frames that are handed to a side at once.
@@ -86,6 +87,7 @@ pub(crate) struct Driver<'a> {
     /// One for a link that goes one way, which it enters and leaves; otherwise left and right.
     sides: Vec<Side>,
     lanes: Vec<Lane>,
+    spares: Spares,
     timer: Timer,
     blink: Option<BlinkSocket>,
     unfit: Unfit,
@@ -110,7 +112,8 @@ impl<'a> Driver<'a> {
         };
         let timer = Timer::new().context("cannot make a timer")?;
         let sides = [Some(left), right].into_iter().flatten().collect();
-        Ok(Self { shared, sides, lanes, timer, blink, unfit: Unfit::default(), ending: None })
+        let (spares, unfit) = (Spares::default(), Unfit::default());
+        Ok(Self { shared, sides, lanes, spares, timer, blink, unfit, ending: None })
     }
 
     /// What could not pass through the sides.
@@ -173,8 +176,9 @@ impl<'a> Driver<'a> {
             if self.ending.is_some() || !lane.held.is_empty() || !lane.outbox.is_empty() {
                 continue;
             }
-            let (direction, held) = (lane.direction, &mut lane.held);
+            let (direction, held, spares) = (lane.direction, &mut lane.held, &mut self.spares);
             let received = self.sides[lane.source].receive(&mut self.unfit, |frame| {
+                let frame = spares.copy(frame);
                 if held.is_empty() && !filter.is_blocked(direction, now) {
                     filter.handle_frame(direction, frame, now);
                 } else {
@@ -221,6 +225,7 @@ impl<'a> Driver<'a> {
                     if let Some(blink) = &mut self.blink {
                         blink.tell(filter.is_one_way(), lane.direction, frame.len());
                     }
+                    self.spares.keep(frame);
                 }
                 if count < BATCH || !lane.outbox.is_empty() {
                     break;

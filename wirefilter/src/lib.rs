@@ -34,6 +34,7 @@ pub mod program;
 pub mod reply;
 pub mod session;
 mod side;
+mod spares;
 pub mod stats;
 mod sys;
 mod timer;

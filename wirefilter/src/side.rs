@@ -8,7 +8,6 @@ use vdeplug::stream::{Decoder, Framing, OpenError, RecvError, StreamConfig, Stre
 use vdeplug::{ClientOptions, Plug, RecvBatch, SendError};
 
 use crate::cli::Place;
-use crate::filter::Octets;
 use crate::sys::inherited;
 
 /// The longest frame that libvdeplug takes.
@@ -115,10 +114,10 @@ impl Side {
     }
 
     /// Takes what has come, up to 64 frames, without waiting.
-    pub(crate) fn receive(&mut self, unfit: &mut Unfit, mut take: impl FnMut(Octets)) -> Received {
+    pub(crate) fn receive(&mut self, unfit: &mut Unfit, mut take: impl FnMut(&[u8])) -> Received {
         let mut take = |frame: &[u8], whole: bool| {
             if whole && (MIN_FRAME..=MAX_FRAME).contains(&frame.len()) {
-                take(frame.into());
+                take(frame);
             } else {
                 unfit.frames += 1;
             }

@@ -5,16 +5,20 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSlice};
 
-use super::{Framing, MAX_HEADER, MIN_FRAME, StreamConfig};
+use super::{Framing, MIN_FRAME, StreamConfig};
 use crate::plug::{SendError, SendOutcome};
 use crate::sys::mmsg::BATCH;
 
-/// Both halves of the queue, and a length and a payload for each frame. Far below the system's
+/// Both halves of the queue, and lengths and a payload for each frame. Far below the system's
 /// limit of 1024 (writev(2)).
 const MAX_SLICES: usize = 2 + 2 * BATCH;
 
-/// Puts frames into a stream, up to 64 in one write, without copying those that the stream takes
-/// at once.
+/// Octets of a frame that is copied next to its length and its neighbours: the kernel takes one long
+/// piece sooner than many short ones, by more than the copy costs.
+const SHORT: usize = 512;
+
+/// Puts frames into a stream, up to 64 in one write. Only short ones are copied, unless the stream does
+/// not take them at once.
 ///
 /// What the stream does not take goes into a bounded queue, whole frames only. The rest of a frame
 /// that was begun goes there in any case, so the queue may exceed its limit by one frame.
@@ -23,6 +27,8 @@ pub struct Encoder {
     max_sent: usize,
     limit: usize,
     queue: VecDeque<u8>,
+    /// The lengths of the frames of one write, each followed by its frame if that is short.
+    joined: Vec<u8>,
 }
 
 impl Encoder {
@@ -33,6 +39,7 @@ impl Encoder {
             max_sent: config.max_sent.min(config.framing.max_received()),
             limit: config.queue,
             queue: VecDeque::new(),
+            joined: Vec::new(),
         }
     }
 
@@ -114,9 +121,14 @@ impl Encoder {
         write: &mut impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
     ) -> Result<usize, SendError> {
         let header_len = self.framing.header_len();
-        let mut headers = [[0; MAX_HEADER]; BATCH];
-        for (header, frame) in headers.iter_mut().zip(frames) {
-            *header = self.framing.header(frame.len());
+        self.joined.clear();
+        let mut ends = [0; BATCH];
+        for (end, frame) in ends.iter_mut().zip(frames) {
+            self.joined.extend_from_slice(&self.framing.header(frame.len())[..header_len]);
+            if frame.len() <= SHORT {
+                self.joined.extend_from_slice(frame);
+            }
+            *end = self.joined.len();
         }
         let mut slices = [IoSlice::new(&[]); MAX_SLICES];
         let (front, back) = self.queue.as_slices();
@@ -126,10 +138,16 @@ impl Encoder {
             slices[count] = IoSlice::new(part);
             count += 1;
         }
-        for (header, frame) in headers.iter().zip(frames) {
-            slices[count] = IoSlice::new(&header[..header_len]);
+        let mut from = 0;
+        for (end, frame) in ends.iter().zip(frames).filter(|(_, frame)| frame.len() > SHORT) {
+            slices[count] = IoSlice::new(&self.joined[from..*end]);
             slices[count + 1] = IoSlice::new(frame);
             count += 2;
+            from = *end;
+        }
+        if from < self.joined.len() {
+            slices[count] = IoSlice::new(&self.joined[from..]);
+            count += 1;
         }
         let mut written = match write(&slices[..count]).map_err(SendError::of_stream) {
             Ok(written) => written,
@@ -140,8 +158,7 @@ impl Encoder {
         let from_queue = written.min(self.queue.len());
         self.queue.drain(..from_queue);
         written -= from_queue;
-        for (index, (header, frame)) in headers.iter().zip(frames).enumerate() {
-            let header = &header[..header_len];
+        for (index, frame) in frames.iter().enumerate() {
             let len = header_len + frame.len();
             if written >= len {
                 written -= len;
@@ -151,7 +168,8 @@ impl Encoder {
             if written == 0 && self.queue.len() + len > self.limit {
                 return Ok(index);
             }
-            self.queue.extend(&header[written.min(header_len)..]);
+            let header = self.framing.header(frame.len());
+            self.queue.extend(&header[written.min(header_len)..header_len]);
             self.queue.extend(&frame[written.saturating_sub(header_len)..]);
             written = 0;
         }
