@@ -17,6 +17,10 @@ const REMEMBERED: usize = 64;
 /// queues, and a route that follows queues swings.
 const SAMPLES: usize = 32;
 
+/// Measurements of which the one in the middle is the round trip: two that are wrong count for nothing,
+/// and a path that has become slower is known to be after three.
+const MEASUREMENTS: usize = 5;
+
 /// Up to this round trip the pace is that of the settings; above, beats are as many to a round
 /// trip as here.
 const PACE_ROUND_TRIP: Duration = Duration::from_millis(150);
@@ -87,7 +91,9 @@ pub(super) struct Liveness {
     hint: Option<Instant>,
     last_hint: Option<Instant>,
     round_trip: Option<Duration>,
-    /// The least round trip that was measured since some time, to be smoothed in.
+    /// The last of what it is the middle of.
+    measured: VecDeque<Duration>,
+    /// The least round trip that was measured since some time.
     sample: Option<(Instant, Duration)>,
     samples: VecDeque<Duration>,
     last_look: Instant,
@@ -113,6 +119,7 @@ impl Liveness {
             hint: None,
             last_hint: None,
             round_trip: None,
+            measured: VecDeque::new(),
             sample: None,
             samples: VecDeque::new(),
             last_look: now,
@@ -133,8 +140,8 @@ impl Liveness {
         }
     }
 
-    /// Smoothed as in RFC 6298, from the least of every two or more answers; `None` before the
-    /// first.
+    /// The middle one of five measurements, each the least of every two or more answers; `None`
+    /// before the first.
     pub(super) fn round_trip(&self) -> Option<Duration> {
         self.round_trip
     }
@@ -192,22 +199,25 @@ impl Liveness {
         self.measure(sample, now);
     }
 
-    /// Of several measurements the least counts: a node that was stopped answers what came
-    /// meanwhile as if it had just come, and one whose clock leapt measures the leap. Taken for
-    /// round trips, these seconds would slow the beats until the other end gives the cable up.
+    /// Of several answers the least counts, and of several such the one in the middle: a node that
+    /// was stopped answers what came meanwhile as if it had just come, and one whose clock leapt
+    /// measures the leap. Taken for round trips, these seconds would slow the beats until the other
+    /// end gives the cable up.
     fn measure(&mut self, sample: Duration, now: Instant) {
-        let Some(smoothed) = self.round_trip else {
-            self.round_trip = Some(sample);
-            return;
-        };
         let (since, least) =
             self.sample.map_or((now, sample), |(at, least)| (at, least.min(sample)));
-        if now < since + self.pace() / 2 {
+        if self.round_trip.is_some() && now < since + self.pace() / 2 {
             self.sample = Some((since, least));
-        } else {
-            self.sample = None;
-            self.round_trip = Some((smoothed * 7 + least) / 8);
+            return;
         }
+        self.sample = None;
+        if self.measured.len() == MEASUREMENTS {
+            self.measured.pop_front();
+        }
+        self.measured.push_back(least);
+        let mut ordered: Vec<Duration> = self.measured.iter().copied().collect();
+        ordered.sort_unstable();
+        self.round_trip = Some(ordered[(ordered.len() - 1) / 2]);
     }
 
     /// The network says that nobody is at the other end any more. That may be forged, and is

@@ -227,6 +227,16 @@ fn a_clock_that_leaps_is_not_taken_for_a_round_trip() {
 }
 
 #[test]
+fn a_clock_that_leaps_before_the_first_answer_slows_the_beats_no_longer_than_for_a_few() {
+    for phase in 0..15 {
+        let mut lab = Lab::new(Duration::from_millis(60));
+        lab.run(phase * PACE / 15);
+        lab.ahead[1] = Duration::from_secs(1280);
+        assert_undisturbed(&mut lab);
+    }
+}
+
+#[test]
 fn a_cable_whose_peer_is_said_to_be_gone_is_left_in_a_pace_unless_the_peer_answers() {
     for phase in 0..10 {
         let mut lab = Lab::new(Duration::from_millis(20));
