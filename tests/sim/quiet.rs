@@ -31,6 +31,12 @@ const CONVERGENCE: Duration = Duration::from_secs(3);
 /// A changed cost is told 10 s after the one before (PROTOCOL.md 7.1), and is on its way then.
 const COST_HOLD: Duration = Duration::from_secs(12);
 
+/// With this ageing time nothing ages out before a look.
+const LONG_AGEING: Duration = Duration::from_secs(300);
+
+/// A node sweeps out what has aged every 10 s, and withdraws it a second later.
+const WITHDRAWN: Duration = Duration::from_secs(12);
+
 /// A loop outside is found within two rounds of probes, and its end seen after two were missed.
 const LOOPS: Duration = Duration::from_secs(18);
 
@@ -107,6 +113,9 @@ impl World {
             self.run_for(Duration::from_millis(1200))?;
         }
         self.run_for(Duration::from_secs(1))?;
+        if self.plan.ageing < LONG_AGEING && self.check_stations(&groups).is_err() {
+            self.run_for(WITHDRAWN)?;
+        }
         self.check_stations(&groups)?;
         self.check_floods(&groups)?;
         self.check_unicast(&groups)?;
@@ -470,7 +479,7 @@ impl World {
     fn check_silence(&mut self, round: &Round) -> Result<(), String> {
         // Stations that are silent are taken back, and alarms end.
         if round.moves_costs()
-            || self.plan.ageing < Duration::from_secs(300)
+            || self.plan.ageing < LONG_AGEING
             || matches!(self.plan.theme, Theme::Loops | Theme::Rogues)
         {
             return Ok(());
