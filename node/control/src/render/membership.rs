@@ -12,10 +12,10 @@ pub fn invitation(invitation: &NewInvitation) -> String {
         "on the host that is to join, once, within {span}:\n  vdecable join {}\nwhere others use that host, type vdecable join - there and paste the line: ps shows what is typed\n",
         invitation.token.0
     );
-    let roles = invitation.roles.join(", ");
+    let may = format!("role {}: it {}", invitation.roles.join(", "), rights(&invitation.roles));
     let _ = match &invitation.name {
-        Some(name) => writeln!(out, "it will be called {name}; role {roles}"),
-        None => writeln!(out, "role {roles}"),
+        Some(name) => writeln!(out, "it will be called {name}; {may}"),
+        None => writeln!(out, "{may}"),
     };
     if let Some(lasts) = invitation.lasts_seconds {
         let _ = writeln!(out, "its membership will end {} after it has joined", self::span(lasts));
@@ -29,18 +29,29 @@ pub fn invitation(invitation: &NewInvitation) -> String {
     out
 }
 
+/// What roles allow, which is not what their node does at the moment.
+fn rights(roles: &[String]) -> &'static str {
+    let has = |role: &str| roles.iter().any(|it| it == role);
+    match (has("admin"), has("gateway")) {
+        (true, true) => "may invite and be the gateway",
+        (true, false) => "may invite",
+        (false, true) => "may be the gateway",
+        (false, false) => "may neither invite nor be the gateway",
+    }
+}
+
 /// What this node is in its mesh.
 pub(super) fn own(mesh: &OwnMembership, key: &str) -> String {
     let short = key.get(..8).unwrap_or(key);
-    let (name, roles) = (&mesh.name, mesh.roles.join(", "));
+    let (name, may) = (&mesh.name, rights(&mesh.roles));
     match (mesh.state.as_str(), mesh.members) {
         ("member", 0 | 1) => {
             format!(
-                "alone in its own, as {name} ({roles}), key {short}; to let others in: vdecable invite"
+                "alone in its own, as {name}; {may}; key {short}; to let others in: vdecable invite; to go into another: vdecable join"
             )
         }
         ("member", members) => {
-            format!("{members} members, who call it {name} ({roles}), key {short}")
+            format!("{members} members, who call it {name}; it {may}; key {short}")
         }
         (state, _) => format!(
             "none any more: {state}; was {name}, key {short}; to be let in again: vdecable join"

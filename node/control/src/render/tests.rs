@@ -357,7 +357,7 @@ fn what_a_node_is_in_its_mesh_is_told_apart_from_its_own_name() {
         lines,
         [
             "key       abcdefghijkl",
-            "mesh      3 members, who call it attic (admin, gateway), key abcdefgh",
+            "mesh      3 members, who call it attic; it may invite and be the gateway; key abcdefgh",
             "next key  mnopqrst  (from the next start of this node on)",
         ]
     );
