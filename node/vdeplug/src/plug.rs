@@ -19,8 +19,8 @@ use crate::sys::mmsg::RecvBatch;
 ///
 /// 512 KiB, which the kernel doubles for its own overhead: about 1360 small frames or 440 of full
 /// size, more than comes to a guest at half of what a cable carries while others have its processor
-/// for 3 ms. Who can wait does so at a third of it ([`Plug::is_crowded`]), so that a guest that sends
-/// to another of this host as fast as it can is 2 ms ahead of it, not 4.
+/// for 3 ms. Who can wait does so before it is half full ([`Plug::is_crowded`]), so that a guest that
+/// sends to another of this host as fast as it can is 2.5 ms ahead of it, not 5.
 pub const DEFAULT_SEND_BUFFER: usize = 512 << 10;
 
 /// Octets that a peer may send on the control stream after the handshake before it is taken for

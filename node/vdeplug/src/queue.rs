@@ -19,9 +19,10 @@ use crate::sys::outq;
 use crate::sys::watched::{Nonblocking, watch};
 
 /// The share of its limit, as a fraction, above which a queue is crowded: more than the quarter at
-/// which the kernel says that there is room again, by a batch of frames of full size in a queue of
-/// [`crate::plug::DEFAULT_SEND_BUFFER`] or so. The rest is for those who cannot wait.
-const CROWDED: (usize, usize) = (5, 16);
+/// which the kernel says that there is room again by a batch of frames of full size, in a queue of
+/// [`crate::plug::DEFAULT_SEND_BUFFER`], so that who waits does not wait for each few. The rest is for
+/// those who cannot wait.
+const CROWDED: (usize, usize) = (7, 16);
 
 /// A connected datagram socket.
 #[derive(Debug)]
