@@ -300,6 +300,10 @@ impl<A: Authority> Mesh<A> {
                 }
                 if ours.fingerprint != theirs.fingerprint {
                     link.slots_due.insert(node.key);
+                    // This end's digest leaves it out, so that the other does not ask for what it lacks.
+                    if !node.is_reachable() {
+                        push_all(&mut link.pending, node);
+                    }
                 }
             }
         }
