@@ -25,7 +25,9 @@ const CONTROL: &str = "Control, by vdecable";
 )]
 #[command(after_long_help = "A running node is seen and changed by vdecable: vdecable --help.")]
 pub(crate) struct Cli {
-    /// Name of this node: shown to its peers, and part of its default paths
+    /// Name of this node: shown to its peers, and part of the paths of its state and control socket
+    ///
+    /// A second node of one host needs --sock and --listen (or --no-listen) of its own, too.
     #[arg(long, value_name = "NAME", default_value = "default", help_heading = NODE)]
     pub(crate) name: String,
 

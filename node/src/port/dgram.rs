@@ -50,11 +50,12 @@ pub(crate) fn exchange(
                 // The file goes before its name is used again.
                 drop(path);
             }
-            tokio::time::sleep(PAUSE).await;
+            // Before the pause: a guest that starts anew finds the socket, and what it sends waits there.
             match bind(&at, access) {
                 Ok(again) => bound = Some(again),
                 Err(err) => tracing::debug!(%at, %err, "not bound again"),
             }
+            tokio::time::sleep(PAUSE).await;
         }
     });
     Ok(())
